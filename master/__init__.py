@@ -1,0 +1,1 @@
+"""The control plane: providers, compiler, reloads, supervision and the command line."""

@@ -1,0 +1,1 @@
+"""The commands, one file per group; ``master.cli.app`` imports the one that runs."""

@@ -1,0 +1,1 @@
+"""From the merged model to table bytes: check, link, assemble. Pure but for reading credential files."""

@@ -1,0 +1,108 @@
+"""What an entrypoint adds to the routers reachable through it: steps in front, TLS by default.
+
+In v1 an entrypoint's redirect, users and address ranges are options of the entrypoint itself; here they
+become middlewares like all others. A v1 redirect hangs on each frontend: a request that matches none gets
+404 and no redirect (spec v1 section 2.1), which is just what a step in front of the router's own does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from master.compiler.catalog import INTERNAL
+from master.compiler.checked import CheckedMiddleware
+from master.compiler.middlewares import MiddlewareChecker
+from shared.config.diagnostics import Diagnostics, Path, nearest_name
+from shared.config.middlewares import BasicAuth, EntryPointRedirect, IpAllowList, Middleware
+from shared.config.static import EntryPoint, StaticConfig
+from shared.config.static_v1 import V1EntryPoint, V1Redirect
+from shared.errors import ConfigError
+
+_PORT = re.compile(r":(\d{1,5})")
+
+
+class EntryPointModel(msgspec.Struct, frozen=True, eq=False):
+    """Defaults that an entrypoint gives to its routers.
+
+    Attributes:
+        steps: run before the router's own.
+        tls: routers without a TLS section get one.
+        usable: False when its steps are broken: then no router can be reached through it.
+    """
+
+    steps: tuple[CheckedMiddleware, ...] = ()
+    tls: bool = False
+    usable: bool = True
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it adds nothing."""
+        return not self.steps and not self.tls
+
+
+def entry_point_models(
+    static: StaticConfig, middlewares: MiddlewareChecker, found: Diagnostics
+) -> dict[str, EntryPointModel]:
+    """The model of every entrypoint; problems are recorded under ``entryPoints.<name>``."""
+    return {name: _model(name, static, middlewares, found) for name in static.entry_points}
+
+
+def _model(
+    name: str, static: StaticConfig, middlewares: MiddlewareChecker, found: Diagnostics
+) -> EntryPointModel:
+    entry_point = static.entry_points[name]
+    path: Path = ("entryPoints", name, "http", "middlewares")
+    try:
+        steps = middlewares.expand(entry_point.http.middlewares, INTERNAL)
+        if entry_point.v1 is not None:
+            path = ("entryPoints", name)
+            for kind, options in _legacy_middlewares(entry_point.v1, static):
+                steps += (middlewares.check_own(f"entrypoint-{name}-{kind}@{INTERNAL}", options),)
+    except ConfigError as error:
+        found.error(path, f"{error.reason}; its routers stay away", error.hint)
+        return EntryPointModel(usable=False)
+    return EntryPointModel(steps, tls=_has_tls(entry_point))
+
+
+def _has_tls(entry_point: EntryPoint) -> bool:
+    return entry_point.http.tls is not None or (entry_point.v1 is not None and entry_point.v1.tls is not None)
+
+
+def _legacy_middlewares(entry_point: V1EntryPoint, static: StaticConfig) -> Iterator[tuple[str, Middleware]]:
+    """Outside in: who may come, who it is, where it goes (spec v1 section 4, handler order)."""
+    ranges = entry_point.whitelist_source_range
+    if entry_point.white_list is not None and not ranges:
+        ranges = entry_point.white_list.source_range
+    if ranges:
+        yield "whitelist", Middleware(ip_allow_list=IpAllowList(source_range=ranges))
+    auth = entry_point.auth
+    if auth is not None and auth.digest is not None:
+        raise ConfigError("", "digest authentication is not available in this version")
+    if auth is not None and auth.basic is not None:
+        users = BasicAuth(
+            users=auth.basic.users, users_file=auth.basic.users_file, header_field=auth.header_field
+        )
+        yield "auth", Middleware(basic_auth=users)
+    if entry_point.redirect is not None:
+        yield "redirect", Middleware(entry_point_redirect=_redirect(entry_point.redirect, static))
+
+
+def _redirect(redirect: V1Redirect, static: StaticConfig) -> EntryPointRedirect:
+    """Where a v1 redirect leads: TLS or not decides the scheme, the target's address the port."""
+    if not redirect.entry_point:
+        return EntryPointRedirect(
+            regex=redirect.regex, replacement=redirect.replacement, permanent=redirect.permanent
+        )
+    target = static.entry_points.get(redirect.entry_point)
+    if target is None:
+        hint = nearest_name(redirect.entry_point, static.entry_points)
+        raise ConfigError("", f'redirect leads to the unknown entrypoint "{redirect.entry_point}"', hint)
+    port = _PORT.search(target.address)
+    if port is None:
+        raise ConfigError("", f'redirect: the address of "{redirect.entry_point}" has no port')
+    return EntryPointRedirect(
+        scheme="https" if _has_tls(target) else "http", port=port.group(1), permanent=redirect.permanent
+    )

@@ -1,0 +1,121 @@
+"""Links all routers of one compilation after the other, remembering how each one last worked.
+
+A router whose parts are the same objects as before is the same link: its rule is not even read again. One
+that cannot be linked now keeps the link it had, with the services and middlewares of that time, and the
+report says so.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from master.compiler.catalog import Catalog, Item
+from master.compiler.checked import LinkedRouter
+from master.compiler.routers import RouterLinker
+from shared.config.diagnostics import Diagnostics
+from shared.config.dynamic import Router
+from shared.errors import ConfigError
+
+RouterStatus = Literal["enabled", "kept", "disabled"]
+
+
+class RouterReport(msgspec.Struct, frozen=True):
+    """How one router fared, for ``penstock routes`` and the API.
+
+    Attributes:
+        status: ``enabled``; ``kept``: broken now, its last good version serves; ``disabled``: does not serve.
+    """
+
+    name: str
+    rule: str
+    priority: int
+    entry_points: tuple[str, ...]
+    service: str
+    middlewares: tuple[str, ...]
+    status: RouterStatus
+    error: str = ""
+
+
+class LinkMemory:
+    """The links of the compilation before: by router, what it was made from (None once it is kept) and it."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, tuple[Router | None, LinkedRouter]] = {}
+        self._next: dict[str, tuple[Router | None, LinkedRouter]] = {}
+
+    def link_all(
+        self, catalog: Catalog, broken: frozenset[str], linker: RouterLinker, found: Diagnostics
+    ) -> tuple[list[LinkedRouter], list[RouterReport]]:
+        """Link every router.
+
+        Args:
+            catalog: all readable objects.
+            broken: names of routers that could not even be read.
+            linker: of this compilation.
+            found: takes the problems.
+
+        Returns:
+            The routers that serve, those linked now before those kept; and how every router fared.
+        """
+        fresh: list[LinkedRouter] = []
+        kept: list[LinkedRouter] = []
+        reports: list[RouterReport] = []
+        for item in catalog.routers.values():
+            try:
+                link = self._link(item, linker, found)
+            except ConfigError as error:
+                reports.append(self._keep(item, error, kept, found))
+            else:
+                self._next[item.name] = (item.value, link)
+                fresh.append(link)
+                reports.append(_serving(link, "enabled"))
+        unreadable = sorted(broken - catalog.routers.keys())
+        reports += [self._keep_unreadable(name, kept) for name in unreadable]
+        self._links, self._next = self._next, {}
+        return fresh + kept, reports
+
+    def _link(self, item: Item[Router], linker: RouterLinker, found: Diagnostics) -> LinkedRouter:
+        source, before = self._links.get(item.name, (None, None))
+        if before is not None and source is item.value and linker.is_current(before, item):
+            return before
+        return linker.link(item, found)
+
+    def _keep(
+        self, item: Item[Router], error: ConfigError, kept: list[LinkedRouter], found: Diagnostics
+    ) -> RouterReport:
+        _, last = self._links.get(item.name, (None, None))
+        outcome = "the router is disabled" if last is None else "its last good version stays live"
+        item.error(found, f"{error.reason}; {outcome}", error.hint, *([error.path] if error.path else []))
+        if last is None:
+            router = item.value
+            return RouterReport(
+                item.name,
+                router.rule,
+                router.priority,
+                router.entry_points,
+                router.service,
+                router.middlewares,
+                "disabled",
+                str(error),
+            )
+        return self._kept(last, kept, str(error))
+
+    def _keep_unreadable(self, name: str, kept: list[LinkedRouter]) -> RouterReport:
+        _, last = self._links.get(name, (None, None))
+        if last is None:
+            return RouterReport(name, "", 0, (), "", (), "disabled", "could not be read")
+        return self._kept(last, kept, "could not be read")
+
+    def _kept(self, last: LinkedRouter, kept: list[LinkedRouter], error: str) -> RouterReport:
+        self._next[last.name] = (None, last)
+        kept.append(last)
+        return _serving(last, "kept", error)
+
+
+def _serving(link: LinkedRouter, status: RouterStatus, error: str = "") -> RouterReport:
+    steps = tuple(step.name for step in link.middlewares)
+    return RouterReport(
+        link.name, link.rule, link.priority, link.entry_points, link.service.name, steps, status, error
+    )

@@ -1,0 +1,154 @@
+"""One health check: a request to a server, and why its answer is no sign of health.
+
+Each check opens a connection of its own: one from a pool could have died unseen, and would make a healthy
+server look ill. The body of an answer is not read. The whole check, redirects included, has one deadline.
+
+Source: spec v2 section 3.5, spec v1 section 4.7.
+"""
+
+from __future__ import annotations
+
+import ssl
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import httpx
+import trio
+
+from shared.config.dynamic import HealthCheck, ServersTransport
+
+MAX_REDIRECTS = 10
+"""As in Go's client."""
+USER_AGENT = "Penstock"
+CLOSE_LIMIT_S = 1.0
+"""For closing connections while being cancelled."""
+
+_NO_KEEP_ALIVE = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+_LOWEST_HEALTHY, _LOWEST_ILL = 200, 400
+
+
+class Probe:
+    """Checks servers, each as its transport says. Close it at the end."""
+
+    def __init__(self) -> None:
+        self._clients: dict[ServersTransport | None, httpx.AsyncClient] = {}
+
+    async def check(self, url: str, check: HealthCheck, transport: ServersTransport) -> str:
+        """Check one server.
+
+        Args:
+            url: of the server.
+            check: how; its timeout is positive.
+            transport: how to speak TLS, where that is asked for.
+
+        Returns:
+            Why the server is not healthy; empty if it is.
+        """
+        failure = f"no answer within {check.timeout:g} s"
+        with trio.move_on_after(check.timeout):
+            try:
+                status = await self._ask(check_url(url, check), check, transport)
+                failure = _judge(status, check)
+            except httpx.TooManyRedirects:
+                failure = f"more than {MAX_REDIRECTS} redirects"
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+                failure = describe_failure(error)
+        return failure
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
+            for client in self._clients.values():
+                await client.aclose()
+
+    async def _ask(self, url: str, check: HealthCheck, transport: ServersTransport) -> int:
+        """The status of the answer, behind redirects if they are to be followed."""
+        request = httpx.Request(check.method or "GET", url, headers=_fields(check))
+        for _ in range(MAX_REDIRECTS + 1):
+            client = self._client(transport if request.url.scheme == "https" else None)
+            response = await client.send(request, stream=True, follow_redirects=False)
+            await response.aclose()
+            if not check.follow_redirects or response.next_request is None:
+                return response.status_code
+            request = response.next_request
+        raise httpx.TooManyRedirects("", request=request)
+
+    def _client(self, transport: ServersTransport | None) -> httpx.AsyncClient:
+        """The client for a transport; one for everything without TLS."""
+        if transport not in self._clients:
+            verify = _tls_context(transport) if transport is not None else False
+            made = httpx.AsyncHTTPTransport(verify=verify, limits=_NO_KEEP_ALIVE, trust_env=False)
+            self._clients[transport] = httpx.AsyncClient(transport=made, trust_env=False, timeout=None)
+        return self._clients[transport]
+
+
+def check_url(server_url: str, check: HealthCheck) -> str:
+    """Where a check goes.
+
+    Raises:
+        ValueError: there is no such place.
+    """
+    if server_url.startswith("h2c:"):
+        server_url = server_url.replace("h2c:", "http:", 1)  # asked in HTTP/1.1, which such servers speak too
+    if check.is_v1:
+        url = urlsplit(server_url + check.path)
+    else:
+        path = urlsplit(check.path)
+        if path.scheme or path.netloc:
+            raise ValueError(f"the path {check.path!r} must be relative to the server's URL")
+        url = urlsplit(urljoin(server_url, check.path))
+    scheme = "http" if check.scheme == "h2c" else check.scheme
+    return _with_port(url, check.port)._replace(scheme=scheme or url.scheme).geturl()
+
+
+def describe_failure(error: BaseException) -> str:
+    """The words of the operating system, where it has some: they are behind a library's general ones."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        group = inner.exceptions[0] if isinstance(inner, BaseExceptionGroup) else None
+        inner = group or inner.__cause__ or inner.__context__
+    return str(error) or type(error).__name__
+
+
+def _with_port(url: SplitResult, port: int) -> SplitResult:
+    if not port:
+        return url
+    user, at, _ = url.netloc.rpartition("@")
+    host = url.hostname or ""
+    return url._replace(netloc=f"{user}{at}[{host}]:{port}" if ":" in host else f"{user}{at}{host}:{port}")
+
+
+def _fields(check: HealthCheck) -> list[tuple[bytes, bytes]]:
+    """Host only from ``hostname``: a header of that name had no effect in the original."""
+    given = {name: value for name, value in check.headers.items() if name.lower() != "host"}
+    if check.hostname:
+        given = {"Host": check.hostname, **given}
+    if not any(name.lower() == "user-agent" for name in given):
+        given["User-Agent"] = USER_AGENT
+    given["Connection"] = "close"
+    return [(name.encode("utf-8"), value.encode("utf-8")) for name, value in given.items()]
+
+
+def _judge(status: int, check: HealthCheck) -> str:
+    if check.status:
+        return "" if status == check.status else f"status {status}, expected {check.status}"
+    return "" if _LOWEST_HEALTHY <= status < _LOWEST_ILL else f"status {status}"
+
+
+def _tls_context(transport: ServersTransport) -> ssl.SSLContext:
+    """TLS as the transport asks for it.
+
+    Raises:
+        OSError: a certificate cannot be used.
+    """
+    context = ssl.create_default_context()
+    if transport.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    for authority in transport.root_cas:
+        if "-----BEGIN" in authority:
+            context.load_verify_locations(cadata=authority)
+        else:
+            context.load_verify_locations(cafile=authority)
+    return context

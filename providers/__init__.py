@@ -1,0 +1,1 @@
+"""Sources of dynamic configuration: one file per provider."""

@@ -1,0 +1,1 @@
+"""Configuration: from text, flags and environment to frozen structs, in both dialects."""

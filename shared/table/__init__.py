@@ -1,0 +1,1 @@
+"""The serialized routing table: byte format, writer, lazy reader and index."""

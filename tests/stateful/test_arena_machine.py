@@ -1,0 +1,103 @@
+"""The arena under any order of claims, releases, starts and ends: counts are neither lost nor made up."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from shared.arena import Arena
+from shared.errors import ArenaError
+
+COLUMNS = 4
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+COUNT, FLOAT, GAUGE = 3, 33, 41
+
+
+class ArenaMachine(RuleBasedStateMachine):
+    """Compares the arena with a dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.master = Arena.create(COLUMNS)
+        self.workers = {}  # column -> {name: block}, as a worker holds blocks of what it serves
+        self.counts = {}  # configured name -> what was ever counted for it
+        self.gauges = {}  # (column, name) -> value
+
+    def teardown(self):
+        self.workers.clear()
+        self.master.close()
+
+    @rule(name=NAMES)
+    def configure(self, name):
+        self.master.claim("service", name)
+        self.counts.setdefault(name, 0)
+
+    @precondition(lambda self: self.counts)
+    @rule(data=st.data())
+    def remove(self, data):
+        name = data.draw(st.sampled_from(sorted(self.counts)))
+        for column, held in self.workers.items():  # every worker installed a generation without it
+            held.pop(name, None)
+            self.gauges.pop((column, name), None)
+        self.master.release("service", name)
+        assert self.master.reclaim() == 0
+        del self.counts[name]
+
+    @precondition(lambda self: self.counts)
+    @rule(data=st.data())
+    def remove_while_an_exchange_runs(self, data):
+        name = data.draw(st.sampled_from(sorted(self.counts)))
+        straggler = self.master.find("service", name)
+        for column, held in self.workers.items():
+            held.pop(name, None)
+            self.gauges.pop((column, name), None)
+        self.master.release("service", name)
+        waiting = self.master.reclaim()
+        straggler.add(COUNT, 1000)  # must reach nobody else
+        assert waiting == 1
+        del straggler, self.counts[name]
+        assert self.master.reclaim() == 0
+
+    @rule()
+    def spawn(self):
+        try:
+            column = self.master.take_column()
+        except ArenaError:
+            assert len(self.workers) == COLUMNS - 1
+            return
+        assert column not in self.workers
+        self.workers[column] = {}
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def end(self, data):
+        column = data.draw(st.sampled_from(sorted(self.workers)))
+        del self.workers[column]  # crashed or drained: for the arena it is the same
+        self.gauges = {key: value for key, value in self.gauges.items() if key[0] != column}
+        self.master.retire_column(column)
+
+    @precondition(lambda self: self.workers and self.counts)
+    @rule(data=st.data(), amount=st.integers(1, 1000), gauge=st.integers(0, 9))
+    def count(self, data, amount, gauge):
+        column = data.draw(st.sampled_from(sorted(self.workers)))
+        name = data.draw(st.sampled_from(sorted(self.counts)))
+        held = self.workers[column]
+        if name not in held:
+            held[name] = Arena.attach(self.master.fd, column).find("service", name)
+        held[name].add(COUNT, amount)
+        held[name].add_f(FLOAT, amount / 4)
+        held[name].set(GAUGE, gauge)
+        self.counts[name] += amount
+        self.gauges[column, name] = gauge
+
+    @invariant()
+    def sums_are_right(self):
+        for name, expected in self.counts.items():
+            block = self.master.find("service", name)
+            assert block.sum(COUNT) == expected
+            assert block.sum_f(FLOAT) == expected / 4
+            gauges = [value for (_, each), value in self.gauges.items() if each == name]
+            assert block.sum(GAUGE) == sum(gauges)
+
+
+TestArenaMachine = ArenaMachine.TestCase
+TestArenaMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

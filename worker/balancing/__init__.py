@@ -1,0 +1,1 @@
+"""Which server answers an exchange: one file per strategy."""

@@ -1,0 +1,46 @@
+"""From an exchange to its response: match, check, run the chain. The same for clients and for ``explain``."""
+
+from __future__ import annotations
+
+from shared.errors import ExchangeError, NoRoute
+from worker import replies
+from worker.exchange import Exchange
+from worker.messages import Response
+from worker.request_head import RefusedField, RefusedTarget, check_escapes
+from worker.routes import Routes
+from worker.state import Entrance
+
+
+async def handle(exchange: Exchange, entrance: Entrance, routes: Routes | None) -> Response:
+    """The response of the chain.
+
+    Args:
+        exchange: its peer has been noted.
+        entrance: where it came in.
+        routes: in force; None before the first table.
+
+    Raises:
+        ExchangeError: there is none; ``reply_to`` says what the client gets.
+    """
+    route = routes.match(entrance.name, entrance.tls, exchange.request) if routes is not None else None
+    if route is None:
+        raise NoRoute("no router matches")
+    exchange.route = route
+    check_escapes(exchange.request, entrance.rules)
+    return await route.handler(exchange)
+
+
+def reply_to(error: ExchangeError) -> Response:
+    """What a client gets instead of a response, changed by the steps that the error has passed."""
+    response = _plain_reply_to(error)
+    for change in error.on_reply:
+        change(response)
+    return response
+
+
+def _plain_reply_to(error: ExchangeError) -> Response:
+    if isinstance(error, RefusedTarget):
+        return replies.empty(error.status)
+    if isinstance(error, RefusedField):
+        return replies.http_error(error.status, "Bad Request")
+    return replies.for_error(error)

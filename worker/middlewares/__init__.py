@@ -1,0 +1,1 @@
+"""The steps that middlewares become: one file each, found through ``registry``."""

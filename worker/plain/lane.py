@@ -1,0 +1,424 @@
+"""The loop of the plain lane, and the doors between the lanes.
+
+One trio task waits until the lane's epoll instance has events, handles what there is, looks again a bounded
+number of times and waits anew: trio is asked once for many exchanges. Nothing in here waits otherwise.
+
+Doors to the general lane: ``promote`` (a head that is not plain, or no idle connection to its server),
+``resume`` (an answer that is not plain: the general lane goes on with the server's connection) and ``fail``
+(no answer at all). Back in: ``adopt``, for new connections and for those that are idle again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import struct
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from shared.errors import ClientGone, ExchangeError, UpstreamError
+from worker import downstream
+from worker.access_log import AccessLog
+from worker.admission import Place
+from worker.plain.client import PlainClient
+from worker.plain.link import PlainLink
+from worker.plain.plan import MAX_REMEMBERED_BYTES, Answer, Plan, make_failed_record, make_plan, make_record
+from worker.request_head import Peer
+from worker.resumption import Resumption
+from worker.server import Server
+from worker.state import Counts, Entrance, Generations, Lifetime, seconds
+from worker.target import Target
+
+logger = logging.getLogger(__name__)
+
+MAX_PLANS = 16_384
+"""Request heads remembered per worker; with them go their answers (bounded by 300 MB; usually a few)."""
+MAX_SEEN = 65_536
+"""Marks of heads seen once (about 6 MB)."""
+EVENTS_PER_LOOK = 256
+LOOKS_PER_TURN = 8
+"""Before trio's other tasks get their turn."""
+SWEEP_INTERVAL_S = 0.25
+"""How often idle and waiting connections are looked through for those over their time."""
+SWEEP_SHARE = 8
+"""A sweep looks at one connection in so many, so that 100,000 of them do not stall the loop; at each of them
+every two seconds."""
+
+_CLIENT_EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_LINK_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+_CLOCK = time.monotonic
+
+
+class Handler(Protocol):
+    """What the loop drives."""
+
+    def on_events(self, events: int) -> None:
+        """The kernel has news about its socket."""
+
+
+Promote = Callable[[PlainClient, bytes, Resumption | None], None]
+"""Starts the general lane on a connection: the bytes already read, and the exchange that has begun if any."""
+
+
+class Book(dict[bytes, Plan]):
+    """The plans of one peer at one entrypoint; shared by its connections and gone with the last of them."""
+
+    __slots__ = ("__weakref__",)
+
+
+class PlainLane:
+    """See above.
+
+    Args:
+        generations, lifetime, counts, access_log: of the worker.
+        promote: the way into the general lane.
+    """
+
+    def __init__(
+        self,
+        generations: Generations,
+        lifetime: Lifetime,
+        counts: Counts,
+        access_log: AccessLog | None,
+        promote: Promote,
+    ) -> None:
+        self._generations = generations
+        self._lifetime = lifetime
+        self._counts = counts
+        self._access_log = access_log
+        self._promote = promote
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Handler] = {}
+        self._clients: dict[int, PlainClient] = {}
+        self._books: weakref.WeakValueDictionary[tuple[str, str], Book] = weakref.WeakValueDictionary()
+        self._plan_count = 0
+        self._seen: set[int] = set()
+        self._due: deque[PlainLink] = deque()
+        self.now = _CLOCK
+        self.is_draining = False
+        self._emptied = trio.Event()
+
+    @property
+    def generation(self) -> int:
+        """The routes in force."""
+        return self._generations.number
+
+    # -- doors ---------------------------------------------------------------------------------------------
+
+    def adopt(
+        self, sock: socket.socket, entrance: Entrance, peer: Peer, place: Place, served: int = 0
+    ) -> None:
+        """Take a connection that is idle, or new: both wait for a head."""
+        key = (entrance.name, peer.ip)
+        book = self._books.get(key)
+        if book is None:
+            book = self._books[key] = Book()
+        client = PlainClient(sock, entrance, peer, place, self, book)
+        client.served = served
+        client.last_active = self.now()
+        self._clients[client.fd] = self._handlers[client.fd] = client
+        self._epoll.register(client.fd, _CLIENT_EVENTS)
+
+    def promote(self, client: PlainClient, data: bytes, resumption: Resumption | None = None) -> None:
+        """Let the general lane go on, from these bytes."""
+        self._forget_client(client)
+        self._promote(client, data, resumption)
+
+    def resume(self, client: PlainClient, received: bytes) -> None:
+        """The answer is not plain: let the general lane read it."""
+        link, plan, target = self._part(client)
+        resumption = Resumption(plan.routes, target, link.connection, received, None, client.started)
+        self.promote(client, client.raw_head, resumption)
+
+    def fail(self, client: PlainClient, error: UpstreamError) -> None:
+        """No answer came. A kept connection may have been dead: then the request is sent again."""
+        link, plan, target = self._part(client)
+        link.connection.close()
+        if plan.may_repeat:
+            self.promote(client, client.raw_head)
+        else:
+            resumption = Resumption(plan.routes, target, None, b"", error, client.started)
+            self.promote(client, client.raw_head, resumption)
+
+    def close(self, client: PlainClient) -> None:
+        """The client is done."""
+        self._forget_client(client)
+        client.sock.close()
+        client.place.release()
+
+    # -- exchanges -----------------------------------------------------------------------------------------
+
+    def make_plan(self, client: PlainClient, data: bytes) -> Plan | None:
+        """What to do with bytes that are not known yet; None unless they are one whole plain head."""
+        routes = self._generations.routes
+        if len(data) > MAX_REMEMBERED_BYTES:
+            return None
+        if routes is None or self.is_draining or data.find(b"\r\n\r\n") != len(data) - 4:
+            return None
+        plan = make_plan(data, client.entrance, client.peer, routes, self.generation)
+        if plan is not None and self._is_known(data):
+            if self._plan_count >= MAX_PLANS:
+                self._forget_plans()
+            self._plan_count += 1
+            client.plans[data] = plan
+        return plan
+
+    def _is_known(self, head: bytes) -> bool:
+        """Whether this head was seen lately: one that never comes again is not worth a place."""
+        mark = hash(head)
+        if mark in self._seen:
+            return True
+        if len(self._seen) >= MAX_SEEN:
+            self._seen.clear()
+        self._seen.add(mark)
+        return False
+
+    def start(self, client: PlainClient, plan: Plan, raw_head: bytes) -> None:
+        """Send a request to a server, over a connection that is open already."""
+        target = plan.balancer.choose_plain(plan.exchange)
+        if target is None:
+            self.promote(client, raw_head)
+            return
+        connection = target.server.pool.take_idle()
+        if connection is None:
+            self.promote(client, raw_head, Resumption(plan.routes, target))
+            return
+        link = connection.plain
+        if link is None:
+            link = connection.plain = PlainLink(connection, self)
+            self._handlers[link.fd] = link
+            self._epoll.register(link.fd, _LINK_EVENTS)
+        client.plan, client.link, client.target = plan, link, target
+        client.raw_head = raw_head
+        client.started = self.now()
+        link.client = client
+        target.enter()
+        self._counts.in_flight += 1
+        if not link.send(plan.head_for(target.server)):  # nothing left us, so it may be sent again
+            self._part(client)
+            connection.close()
+            self.promote(client, raw_head)
+
+    def finish(self, client: PlainClient) -> None:
+        """The exchange is through: both connections are free again."""
+        link, plan, target = client.link, client.plan, client.target
+        assert link is not None, "only an exchange finishes"
+        assert plan is not None, "it has a plan"
+        assert target is not None, "and a server"
+        answer = link.answer
+        assert answer is not None, "and an answer"
+        now = self.now()
+        target.note_answer(answer.status, client.first_byte_s)
+        self._part(client)
+        link.connection.give_back(answer.is_reusable)
+        counts = self._counts
+        counts.exchanges += 1
+        if self._access_log is not None:
+            self._note(client, plan, target.server, answer, now - client.started)
+        client.last_active = now
+        client.served += 1
+        if plan.closes:
+            client.linger()
+        elif self.is_draining:
+            self.promote(client, b"")
+        elif client.is_readable:
+            client.on_events(select.EPOLLIN)
+
+    def _note(
+        self, client: PlainClient, plan: Plan, server: Server, answer: Answer, duration_s: float
+    ) -> None:
+        """Write the access record."""
+        log, number = self._access_log, self._counts.exchanges
+        assert log is not None, "the caller looked"
+        started_at = time.time() - duration_s
+        if log.has_line_pattern:
+            pattern = plan.line_for(server)
+            log.put(pattern.fill(started_at, duration_s, answer.status, answer.body_length, number))
+            return
+        log.put(
+            make_record(
+                plan,
+                server.url,
+                answer,
+                number=number,
+                started_at=started_at,
+                duration_s=duration_s,
+                first_byte_s=client.first_byte_s,
+            )
+        )
+
+    def abandon(self, client: PlainClient, error: ExchangeError) -> None:
+        """The exchange cannot be completed, and its client may have had a part of the answer: cut both."""
+        answer = client.link.answer if client.link is not None else None
+        link, plan, target = self._part(client)
+        if answer is not None:
+            target.note_answer(answer.status, client.first_byte_s)
+        else:
+            target.note_end()
+        link.connection.close()
+        self._counts.exchanges += 1
+        if self._access_log is not None:
+            self._note_failure(client, plan, target.server.url, answer, error)
+        _reset(client.sock)
+        self.close(client)
+
+    def _note_failure(
+        self, client: PlainClient, plan: Plan, server_url: str, answer: Answer | None, error: ExchangeError
+    ) -> None:
+        assert self._access_log is not None
+        status = answer.status if answer is not None else 0
+        duration_s = self.now() - client.started
+        self._access_log.put(
+            make_failed_record(
+                plan,
+                server_url,
+                error,
+                number=self._counts.exchanges,
+                started_at=time.time() - duration_s,
+                duration_s=duration_s,
+                status=ClientGone.status if isinstance(error, ClientGone) else status,
+            )
+        )
+
+    def again(self, link: PlainLink) -> None:
+        """The link has more to read, after others had their turn."""
+        self._due.append(link)
+
+    def _part(self, client: PlainClient) -> tuple[PlainLink, Plan, Target]:
+        """Take the two connections of an exchange apart."""
+        link, plan, target = client.link, client.plan, client.target
+        assert link is not None, "only an exchange has parts"
+        assert plan is not None, "a plan"
+        assert target is not None, "and a server"
+        client.link = client.plan = client.target = None
+        link.client = link.answer = None
+        target.leave()
+        self._counts.in_flight -= 1
+        return link, plan, target
+
+    # -- the loop ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Drive everything until cancelled."""
+        try:
+            while True:
+                if self._due:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                self._look()
+        finally:
+            self._cut_all()
+            self._epoll.close()
+
+    def _look(self) -> None:
+        for _ in range(LOOKS_PER_TURN):
+            events = self._epoll.poll(0, EVENTS_PER_LOOK)
+            for fd, what in events:
+                self._handle(fd, what)
+            for _ in range(len(self._due)):
+                self._due.popleft().go_on()
+            if not events:
+                return
+
+    def _handle(self, fd: int, events: int) -> None:
+        handler = self._handlers.get(fd)
+        if handler is None:  # closed by an event before this one
+            return
+        try:
+            handler.on_events(events)
+        except Exception:  # one connection never ends the lane
+            logger.exception("a connection of the plain lane failed; it is closed")
+            self._close_all_of(handler)
+
+    def _close_all_of(self, handler: Handler) -> None:
+        client = handler if isinstance(handler, PlainClient) else getattr(handler, "client", None)
+        if client is not None and client.link is not None:
+            self.abandon(client, ExchangeError("a defect of the proxy"))
+        elif client is not None:
+            self.close(client)
+
+    def unregister(self, fd: int) -> None:
+        """Drive a socket no more; it may be closed already."""
+        if self._handlers.pop(fd, None) is not None and not self._epoll.closed:
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(fd)
+
+    # -- time and the end ----------------------------------------------------------------------------------
+
+    async def run_sweeper(self) -> None:
+        """Close what is over its time, until cancelled."""
+        turn = 0
+        while True:
+            await trio.sleep(SWEEP_INTERVAL_S)
+            turn = (turn + 1) % SWEEP_SHARE
+            now = self.now()
+            for client in [each for fd, each in self._clients.items() if fd % SWEEP_SHARE == turn]:
+                if client.link is None:
+                    if now > client.last_active + idle_limit_s(client):
+                        self.close(client)
+                elif client.is_full and now > client.last_active + stall_limit_s(client):
+                    self.abandon(client, ClientGone("the client takes no more bytes"))
+
+    async def drain(self) -> None:
+        """Give every connection that is idle to the general lane, which lets clients go politely.
+
+        Returns when no client is left; when cancelled, those that are get cut.
+        """
+        self.is_draining = True
+        idle = [each for each in self._clients.values() if each.link is None and not each.is_lingering]
+        for client in idle:
+            self.promote(client, b"")
+        try:
+            while self._clients:
+                self._emptied = trio.Event()
+                await self._emptied.wait()
+        finally:
+            self._cut_all()
+
+    def _cut_all(self) -> None:
+        for client in list(self._clients.values()):
+            if client.link is None:
+                self.close(client)
+            else:
+                self._counts.cut += 1
+                self.abandon(client, ExchangeError("cut at the end of the grace period"))
+
+    def _forget_client(self, client: PlainClient) -> None:
+        self.unregister(client.fd)
+        self._clients.pop(client.fd, None)
+        if not self._clients:
+            self._emptied.set()
+
+    def _forget_plans(self) -> None:
+        for book in list(self._books.values()):
+            book.clear()
+        self._plan_count = 0
+
+
+def idle_limit_s(client: PlainClient) -> float:
+    """How long a connection may wait for its next request, or for its first."""
+    timeouts = client.entrance.settings.transport.responding_timeouts
+    if client.is_lingering:
+        return downstream.LINGER_S
+    if client.served:
+        return seconds(timeouts.idle_timeout)
+    return timeouts.read_timeout or downstream.HEAD_DEADLINE_S
+
+
+def stall_limit_s(client: PlainClient) -> float:
+    """How long a client may take no byte of its answer."""
+    return client.entrance.settings.transport.responding_timeouts.write_timeout or downstream.STALL_S
+
+
+def _reset(sock: socket.socket) -> None:
+    """Close so that what was sent cannot look complete."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
