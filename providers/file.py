@@ -24,7 +24,7 @@ import msgspec
 import trio
 from watchfiles import awatch
 
-from providers.base import Publish, Snapshot
+from providers.base import Provider, Publish, Snapshot
 from providers.file_survey import (
     MAX_FILES,
     FoundFile,
@@ -36,6 +36,7 @@ from providers.file_survey import (
 )
 from shared.config.diagnostics import Diagnostic, Position, Severity
 from shared.config.documents import FORMATS, Document, DocumentError, Format, parse_document, read_text
+from shared.config.static import StaticConfig
 from shared.config.static_providers import FileProviderSettings
 from shared.errors import ConfigError
 
@@ -71,6 +72,13 @@ class _Known(msgspec.Struct, frozen=True):
     digest: bytes | None = None
     document: Document | None = None
     problem: Diagnostic | None = None
+
+
+def make_providers(config: StaticConfig, static_document: Document | None) -> list[Provider]:
+    """The provider of ``[providers.file]``; in v2 a static file never holds rules."""
+    settings = config.providers.file
+    assert settings is not None, "called for configured sections only"
+    return [FileProvider(settings, static_document if config.is_v1 else None)]
 
 
 class FileProvider:

@@ -1,9 +1,14 @@
 """The providers a static configuration asks for.
 
-Modules are imported only for configured providers: their client libraries cost memory and start-up time.
+Two tables say which settings sections this version can run and which module runs each. Modules are imported
+only for configured providers: their client libraries cost memory and start-up time. To add a provider:
+write its module with a ``make_providers``, and add its line here.
 """
 
 from __future__ import annotations
+
+import importlib
+from typing import Protocol, cast
 
 import msgspec
 
@@ -13,24 +18,30 @@ from shared.config.kinds import Section
 from shared.config.static import StaticConfig
 from shared.errors import ConfigError
 
-_HERE = frozenset({"file"})
-"""Provider sections that this version can run."""
-_V1_PROVIDERS = (
-    "docker",
-    "marathon",
-    "mesos",
-    "consul",
-    "consul_catalog",
-    "etcd",
-    "zookeeper",
-    "boltdb",
-    "kubernetes",
-    "ecs",
-    "eureka",
-    "rancher",
-    "dynamodb",
-)
-"""v1 sections that this version cannot run; ``rest`` and ``web`` are fed by the API."""
+_SECTIONS: dict[str, str] = {
+    "file": "providers.file",
+}
+"""Section of ``StaticConfig.providers`` to the module that runs it. v1's sections of the same meaning are
+moved there (``shared.config.static_legacy``); what they say beyond it is in ``StaticConfig.v1``."""
+_V1_SECTIONS: dict[str, str] = {}
+"""The same for sections of ``StaticConfig.v1`` that have no v2 counterpart."""
+_ONLY_IN_V1 = ("marathon", "mesos", "boltdb", "kubernetes", "ecs", "eureka", "rancher", "dynamodb")
+"""v1's provider sections that no v2 section stands for."""
+_MOVED_FROM_V1 = {
+    "docker": "docker",
+    "consul": "consul",
+    "consul_catalog": "consul_catalog",
+    "etcd": "etcd",
+    "zookeeper": "zoo_keeper",
+}
+"""v1's provider sections that are run from the v2 section they were moved to."""
+
+
+class MakeProviders(Protocol):
+    """The function ``make_providers`` of a provider's module."""
+
+    def __call__(self, config: StaticConfig, static_document: Document | None) -> list[Provider]:
+        """Construct, without side effects, what the module's section asks for (which is there)."""
 
 
 def make_providers(config: StaticConfig, static_document: Document | None = None) -> list[Provider]:
@@ -43,30 +54,39 @@ def make_providers(config: StaticConfig, static_document: Document | None = None
     Raises:
         ConfigError: a provider is asked for that this version does not have, or its settings cannot work.
     """
-    _refuse_missing(config)
-    providers: list[Provider] = []
-    if config.providers.file is not None:
-        from providers.file import FileProvider
-
-        # In v2 a static file never holds rules.
-        providers.append(FileProvider(config.providers.file, static_document if config.is_v1 else None))
+    providers = [
+        provider for module in _modules(config) for provider in _maker(module)(config, static_document)
+    ]
     for provider in providers:
         provider.validate()
     return providers
 
 
-def _refuse_missing(config: StaticConfig) -> None:
-    """Better no start than a proxy that silently lacks a source of its routes."""
+def _modules(config: StaticConfig) -> list[str]:
+    """The modules to use, in the order of the settings. Better no start than a source of routes missing."""
+    modules: list[str] = []
     for field in msgspec.structs.fields(config.providers):
         section = getattr(config.providers, field.name)
-        if isinstance(section, Section) and field.name not in _HERE:
-            raise _missing(f"providers.{field.encode_name}", field.encode_name)
+        if isinstance(section, Section):
+            modules.append(_module(_SECTIONS, field.name, f"providers.{field.encode_name}"))
     if config.v1 is None:
-        return
+        return modules
     for field in msgspec.structs.fields(config.v1):
-        if field.name in _V1_PROVIDERS and getattr(config.v1, field.name) is not None:
-            raise _missing(field.encode_name, field.encode_name)
+        if getattr(config.v1, field.name) is None:
+            continue
+        if field.name in _ONLY_IN_V1:
+            modules.append(_module(_V1_SECTIONS, field.name, field.encode_name))
+        elif field.name in _MOVED_FROM_V1:
+            _module(_SECTIONS, _MOVED_FROM_V1[field.name], field.encode_name)
+    return modules
 
 
-def _missing(path: str, name: str) -> ConfigError:
-    return ConfigError(path, f"this version cannot run the {name} provider")
+def _module(table: dict[str, str], section: str, path: str) -> str:
+    if section not in table:
+        name = path.removeprefix("providers.")
+        raise ConfigError(path, f"this version cannot run the {name} provider")
+    return table[section]
+
+
+def _maker(module: str) -> MakeProviders:
+    return cast("MakeProviders", importlib.import_module(module).make_providers)
