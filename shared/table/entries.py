@@ -11,6 +11,7 @@ import msgspec
 from shared.config.dynamic import ServersTransport, Service
 from shared.config.middlewares import Middleware
 from shared.rules.conditions import AnyCondition
+from shared.table.streams import Streams
 
 
 class RouterEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -23,6 +24,7 @@ class RouterEntry(msgspec.Struct, frozen=True, array_like=True):
         priority: computed; routers of a list are ordered by it, ties already broken.
         middlewares: indexes into the table's middlewares, chains expanded, in order.
         service: index into the table's services.
+        tls_options: name of the TLS options that its requests must have come over; empty for ``default``.
     """
 
     name: str
@@ -31,6 +33,7 @@ class RouterEntry(msgspec.Struct, frozen=True, array_like=True):
     priority: int
     middlewares: tuple[int, ...]
     service: int
+    tls_options: str = ""
 
 
 class MiddlewareEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -84,3 +87,4 @@ class TableContent(msgspec.Struct, frozen=True, array_like=True):
     services: tuple[ServiceEntry, ...]
     transports: tuple[TransportEntry, ...]
     lists: tuple[RouterList, ...]
+    streams: Streams = Streams()

@@ -1,13 +1,14 @@
 """The byte format of a routing table: header, sections, digest.
 
-A table is a header and thirteen sections, each aligned to eight bytes so that arrays can be read in place:
+A table is a header and fourteen sections, each aligned to eight bytes so that arrays can be read in place:
 
     magic, version, byte order mark, generation, size, header check, digest, (offset, size) of each section
 
 Each kind of entry has an array of byte offsets (one more than there are entries) and the entries as msgpack
 behind each other. ``WORDS`` holds the lists and the index (``shared.table.index_writer``); ``LISTS`` says
-where each list begins in it. Integers are in the byte order of the machine; one of the other order refuses
-the table.
+where each list begins in it. ``STREAMS`` is one entry, decoded whole: what happens to connections before HTTP
+(``shared.table.streams``). Integers are in the byte order of the machine; one of the other order refuses the
+table.
 
 The digest covers everything but generation and header check, so that equal content has an equal digest; the
 header check covers the header alone, generation included, so that opening need not read the whole.
@@ -25,7 +26,7 @@ import msgspec
 from shared.errors import TableError
 
 MAGIC = b"PENSTOCK"
-VERSION = 1
+VERSION = 2
 ALIGNMENT_BYTES = 8
 _BYTE_ORDER_MARK = 0x01020304
 _FIXED = struct.Struct("=8sIIQQII32s")
@@ -48,6 +49,7 @@ class Section(IntEnum):
     LISTS = 10
     WORDS = 11
     SERVICE_NAMES = 12
+    STREAMS = 13
 
 
 HEADER_BYTES = _FIXED.size + len(Section) * _PLACE.size

@@ -18,6 +18,7 @@ from shared.table.entries import MiddlewareEntry, RouterEntry, RouterList, Servi
 from shared.table.index import Index
 from shared.table.keys import hash_key, to_key_bytes
 from shared.table.layout import Lists, Section, read_header, verify_digest
+from shared.table.streams import Streams
 
 __all__ = ["Table", "open_table", "verify_digest"]
 
@@ -25,6 +26,7 @@ _E = TypeVar("_E")
 _OFFSET_BYTES = 8
 _WORD_BYTES = 4
 _lists_decoder = msgspec.msgpack.Decoder(Lists)
+_streams_decoder = msgspec.msgpack.Decoder(Streams)
 
 
 class Table:
@@ -60,6 +62,7 @@ class Table:
         self._words = _cast(parts[Section.WORDS], "I", _WORD_BYTES)
         self._names = _cast(parts[Section.SERVICE_NAMES], "I", _WORD_BYTES)
         self._index = Index(self._words, self._text)
+        self._streams = parts[Section.STREAMS]
         lists = _read_lists(parts[Section.LISTS], len(self._words))
         self._places = {(place.entrypoint, place.tls): place for place in lists.places}
         self._pattern_splits = lists.pattern_splits
@@ -122,6 +125,18 @@ class Table:
             if self._names[2 * slot] == hashed and self.service(number - 1).name == name:
                 return number - 1
         return None
+
+    def streams(self) -> Streams:
+        """What there is below HTTP, decoded anew at each call: whoever serves from it keeps it.
+
+        Raises:
+            TableError: it is damaged.
+        """
+        try:
+            return _streams_decoder.decode(self._streams)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            kind = type(error).__name__  # not its text, which may quote a secret
+            raise TableError(f"the routing table's streams are damaged ({kind})") from None
 
     def lists(self) -> list[RouterList]:
         """The lists, decoded; for people and tests."""

@@ -72,6 +72,7 @@ class TableWriter:
         sections.append(_encoder.encode(lists))
         sections.append(index.words.tobytes())
         sections.append(_service_names(content.services))
+        sections.append(_encoder.encode(content.streams))
         return assemble(sections, generation)
 
     @staticmethod
