@@ -21,8 +21,7 @@ def make_client_context(provider: str, settings: ProviderTls | None) -> ssl.SSLC
     """A context that trusts and presents what the section says; without one, the system's defaults.
 
     ``caOptional`` has no meaning for a client and is not looked at (as in the original since 3.0). A
-    certificate without its key, or the other way round, is an error,
-    as nobody means that.
+    certificate without its key, or the other way round, is an error.
 
     Args:
         provider: its name, for errors.
@@ -67,7 +66,8 @@ def _trust(context: ssl.SSLContext, authority: str) -> None:
 def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
     """Load the pair; OpenSSL takes both from files only, so texts pass through a private folder."""
     with tempfile.TemporaryDirectory(prefix="penstock-") as folder:
-        context.load_cert_chain(_as_file(certificate, folder, "cert"), _as_file(key, folder, "key"))
+        pair = (_as_file(certificate, folder, "cert"), _as_file(key, folder, "key"))
+        context.load_cert_chain(*pair, password="")  # without one OpenSSL would ask on the terminal
 
 
 def _as_file(text_or_path: str, folder: str, name: str) -> str:
