@@ -12,13 +12,13 @@ import msgspec
 from master.arena_identities import IdentityPlanner
 from master.compiler.assembly import Assembler
 from master.compiler.catalog import INTERNAL, Catalog
-from master.compiler.checked import CheckedMiddleware, CheckedService
+from master.compiler.checked import CheckedMiddleware
 from master.compiler.entry_points import entry_point_models
 from master.compiler.internal import internal_objects
 from master.compiler.linking import LinkMemory, RouterReport
 from master.compiler.middlewares import MiddlewareChecker, ReadFile, read_credentials
 from master.compiler.routers import RouterLinker
-from master.compiler.services import ServiceChecker
+from master.compiler.services import ServiceChecker, ServiceResult
 from master.compiler.suspicions import find_suspicions
 from shared.config.diagnostics import Diagnostic, Diagnostics
 from shared.config.effective import default_entry_points
@@ -68,7 +68,7 @@ class Compiler:
         self._assembler = Assembler(static.providers.precedence)
         self._writer = TableWriter()
         self._identities = IdentityPlanner()
-        self._services: dict[str, tuple[object, CheckedService]] = {}
+        self._services: dict[str, ServiceResult] = {}
         self._middlewares: dict[str, tuple[object, CheckedMiddleware]] = {}
         self._links = LinkMemory()
         self._internal_found = Diagnostics()

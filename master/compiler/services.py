@@ -42,6 +42,20 @@ _STRATEGIES = ("wrr", "p2c", "hrw", "leasttime")
 _Balanced = TypeVar("_Balanced", Weighted, HighestRandomWeight)
 
 
+class ServiceResult(msgspec.Struct, frozen=True, eq=False):
+    """What a compilation made of one service.
+
+    Attributes:
+        source: the object it was made of.
+        checked: the service.
+        is_quiet: making it gave no warning, so that it need not be made again to give it again.
+    """
+
+    source: object
+    checked: CheckedService
+    is_quiet: bool
+
+
 class ServiceChecker:
     """Checks each service once per compilation; unchanged ones come from the one before.
 
@@ -53,11 +67,7 @@ class ServiceChecker:
     """
 
     def __init__(
-        self,
-        catalog: Catalog,
-        static: StaticConfig,
-        found: Diagnostics,
-        known: dict[str, tuple[object, CheckedService]],
+        self, catalog: Catalog, static: StaticConfig, found: Diagnostics, known: dict[str, ServiceResult]
     ) -> None:
         self._catalog = catalog
         self._static = static
@@ -65,7 +75,7 @@ class ServiceChecker:
         self._known = known
         self._default = CheckedTransport(DEFAULT_TRANSPORT, default_transport(static))
         self._transports: dict[str, CheckedTransport] = {DEFAULT_TRANSPORT: self._default}
-        self.done: dict[str, tuple[object, CheckedService]] = {}
+        self.done: dict[str, ServiceResult] = {}
         self._failed: dict[str, ConfigError] = {}
 
     def check(self, name: str, trail: tuple[str, ...] = ()) -> CheckedService:
@@ -74,8 +84,9 @@ class ServiceChecker:
         Raises:
             ConfigError: it, or something it needs, is missing or wrong.
         """
-        if name in self.done:
-            return self.done[name][1]
+        done = self.done.get(name)
+        if done is not None:
+            return done.checked
         if name in self._failed:
             raise self._failed[name]
         try:
@@ -91,16 +102,29 @@ class ServiceChecker:
             )
         internal, _, provider = name.rpartition("@")
         if provider == INTERNAL and internal in INTERNAL_SERVICES:
-            return self._remember(name, None, CheckedService(name, Service(), (), self._default))
+            return self._remember(name, None, CheckedService(name, Service(), (), self._default), 0)
         item = self._catalog.services.get(name)
         if item is None:
             hint = nearest_name(name, self._catalog.services)
             raise ConfigError("", f'the service "{name}" does not exist', hint)
-        options, children, transport = self._resolve(item, (*trail, name))
         before = self._known.get(name)
-        if before and _same(before, item.value, children, transport):
-            return self._remember(name, item.value, before[1])
-        return self._remember(name, item.value, CheckedService(name, options, children, transport))
+        if before is not None and self._is_current(before, item):
+            self.done[name] = before
+            return before.checked
+        mark = len(self._found)
+        options, children, transport = self._resolve(item, (*trail, name))
+        if before is not None and _same(before, item.value, children, transport):
+            return self._remember(name, item.value, before.checked, mark)
+        return self._remember(name, item.value, CheckedService(name, options, children, transport), mark)
+
+    def _is_current(self, before: ServiceResult, item: Item[Service]) -> bool:
+        """Whether a load balancer needs no look: it did not change, had no warning, nor did its transport."""
+        balancer = item.value.load_balancer
+        if balancer is None or before.source is not item.value or not before.is_quiet:
+            return False
+        return _is_same_transport(
+            before.checked.transport, self._transport(balancer.servers_transport, item.provider)
+        )
 
     def _resolve(
         self, item: Item[Service], trail: tuple[str, ...]
@@ -214,25 +238,29 @@ class ServiceChecker:
             self._transports[qualified] = CheckedTransport(qualified, item.value)
         return self._transports[qualified]
 
-    def _remember(self, name: str, source: object, checked: CheckedService) -> CheckedService:
-        self.done[name] = (source, checked)
+    def _remember(self, name: str, source: object, checked: CheckedService, mark: int) -> CheckedService:
+        """Keep a result; ``mark`` is how many problems there were before it."""
+        self.done[name] = ServiceResult(source, checked, is_quiet=len(self._found) == mark)
         return checked
 
 
 def _same(
-    before: tuple[object, CheckedService],
+    before: ServiceResult,
     source: Service,
     children: tuple[CheckedService, ...],
     transport: CheckedTransport,
 ) -> bool:
-    old = before[1]
+    old = before.checked
     return (
-        before[0] is source
+        before.source is source
         and len(old.children) == len(children)
         and all(map(_is, old.children, children))
-        and old.transport.name == transport.name
-        and old.transport.options == transport.options
+        and _is_same_transport(old.transport, transport)
     )
+
+
+def _is_same_transport(one: CheckedTransport, other: CheckedTransport) -> bool:
+    return one is other or (one.name == other.name and one.options == other.options)
 
 
 def _is(one: object, other: object) -> bool:
