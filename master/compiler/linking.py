@@ -38,12 +38,20 @@ class RouterReport(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class _Linked(msgspec.Struct, frozen=True, eq=False):
+    """What the compilation before made of a router; ``source`` is None once the link is kept."""
+
+    source: Router | None
+    link: LinkedRouter
+    report: RouterReport
+
+
 class LinkMemory:
-    """The links of the compilation before: by router, what it was made from (None once it is kept) and it."""
+    """The links of the compilation before, by router."""
 
     def __init__(self) -> None:
-        self._links: dict[str, tuple[Router | None, LinkedRouter]] = {}
-        self._next: dict[str, tuple[Router | None, LinkedRouter]] = {}
+        self._links: dict[str, _Linked] = {}
+        self._next: dict[str, _Linked] = {}
 
     def link_all(
         self, catalog: Catalog, broken: frozenset[str], linker: RouterLinker, found: Diagnostics
@@ -64,28 +72,29 @@ class LinkMemory:
         reports: list[RouterReport] = []
         for item in catalog.routers.values():
             try:
-                link = self._link(item, linker, found)
+                linked = self._link(item, linker, found)
             except ConfigError as error:
                 reports.append(self._keep(item, error, kept, found))
             else:
-                self._next[item.name] = (item.value, link)
-                fresh.append(link)
-                reports.append(_serving(link, "enabled"))
+                self._next[item.name] = linked
+                fresh.append(linked.link)
+                reports.append(linked.report)
         unreadable = sorted(broken - catalog.routers.keys())
         reports += [self._keep_unreadable(name, kept) for name in unreadable]
         self._links, self._next = self._next, {}
         return fresh + kept, reports
 
-    def _link(self, item: Item[Router], linker: RouterLinker, found: Diagnostics) -> LinkedRouter:
-        source, before = self._links.get(item.name, (None, None))
-        if before is not None and source is item.value and linker.is_current(before, item):
+    def _link(self, item: Item[Router], linker: RouterLinker, found: Diagnostics) -> _Linked:
+        before = self._links.get(item.name)
+        if before is not None and before.source is item.value and linker.is_current(before.link, item):
             return before
-        return linker.link(item, found)
+        link = linker.link(item, found)
+        return _Linked(item.value, link, _serving(link, "enabled"))
 
     def _keep(
         self, item: Item[Router], error: ConfigError, kept: list[LinkedRouter], found: Diagnostics
     ) -> RouterReport:
-        _, last = self._links.get(item.name, (None, None))
+        last = self._last(item.name)
         outcome = "the router is disabled" if last is None else "its last good version stays live"
         item.error(found, f"{error.reason}; {outcome}", error.hint, *([error.path] if error.path else []))
         if last is None:
@@ -103,15 +112,20 @@ class LinkMemory:
         return self._kept(last, kept, str(error))
 
     def _keep_unreadable(self, name: str, kept: list[LinkedRouter]) -> RouterReport:
-        _, last = self._links.get(name, (None, None))
+        last = self._last(name)
         if last is None:
             return RouterReport(name, "", 0, (), "", (), "disabled", "could not be read")
         return self._kept(last, kept, "could not be read")
 
+    def _last(self, name: str) -> LinkedRouter | None:
+        before = self._links.get(name)
+        return before.link if before is not None else None
+
     def _kept(self, last: LinkedRouter, kept: list[LinkedRouter], error: str) -> RouterReport:
-        self._next[last.name] = (None, last)
+        report = _serving(last, "kept", error)
+        self._next[last.name] = _Linked(None, last, report)
         kept.append(last)
-        return _serving(last, "kept", error)
+        return report
 
 
 def _serving(link: LinkedRouter, status: RouterStatus, error: str = "") -> RouterReport:

@@ -82,6 +82,8 @@ class RouterLinker:
             return False
         try:
             service = self._service(item)
+            if not (router.middlewares or service.options.middlewares or link.middlewares):
+                return service is link.service
             steps = self._middlewares.expand(router.middlewares, item.provider) + self._service_steps(service)
         except ConfigError:
             return False

@@ -23,10 +23,11 @@ from collections.abc import Iterable, Sequence
 
 from shared.errors import TableError
 from shared.table.claims import Claim
+from shared.table.index_memory import SINGLE, IndexMemory, Subtree
 from shared.table.keys import FIRST_PATTERN, SIZED, SUFFIXES, Dimension, Key, Probe, hash_key, to_key_bytes
 
 LEAF = 0
-SINGLE = 1 << 31
+
 MAX_WORDS = SINGLE
 LEAF_ROUTERS = 4
 """A node of so many claims is not split: their predicates cost less than another look-up (not measured)."""
@@ -49,16 +50,21 @@ Item = tuple[int, Claim]
 class IndexWriter:
     """Collects the words of all lists of a table.
 
+    Args:
+        memory: subtrees of the last table, whose words are copied where nothing changed.
+
     Attributes:
         words: the array so far; position 0 is never a node.
         texts: number of each text that nodes refer to, in order of first use.
         pattern_splits: references of the pattern splits, for building their sets ahead.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: IndexMemory | None = None) -> None:
         self.words = array("I", [0])
         self.texts: dict[bytes, int] = {}
         self.pattern_splits: list[int] = []
+        self._memory = memory or IndexMemory()
+        self._recording: Subtree | None = None
 
     def add_routers(self, routers: Sequence[int]) -> int:
         """Append router indexes in rank order; returns where they begin."""
@@ -87,13 +93,35 @@ class IndexWriter:
     def _add_node(self, items: list[Item], used: frozenset[Dimension]) -> int:
         if not items:
             return 0
-        if len(items) > LEAF_ROUTERS and len(used) < MAX_DEPTH:
-            dimension = _best_dimension(items, used)
-            if dimension is not None and dimension.aspect >= FIRST_PATTERN:
-                return self._add_pattern_split(items, dimension, used | {dimension})
-            if dimension is not None:
-                return self._add_split(items, dimension, used | {dimension})
-        return self._add_leaf(items)
+        if len(items) <= LEAF_ROUTERS or len(used) >= MAX_DEPTH:
+            return self._add_leaf(items)
+        if self._recording is None and self._memory.may_hold(items):
+            return self._add_subtree(items, used)
+        return self._add_crowd(items, used)
+
+    def _add_crowd(self, items: list[Item], used: frozenset[Dimension]) -> int:
+        dimension = _best_dimension(items, used)
+        if dimension is None:
+            return self._add_leaf(items)
+        if dimension.aspect >= FIRST_PATTERN:
+            return self._add_pattern_split(items, dimension, used | {dimension})
+        return self._add_split(items, dimension, used | {dimension})
+
+    def _add_subtree(self, items: list[Item], used: frozenset[Dimension]) -> int:
+        """A node whose words are the last table's, if that had one of the same claims."""
+        base = len(self.words)
+        known = self._memory.find(items, used)
+        if known is not None:
+            known.write(self.words, items, self._text)
+            self.pattern_splits += [base + at for at in known.pattern_splits]
+            return base
+        self._recording = recording = Subtree()
+        root = self._add_crowd(items, used)
+        self._recording = None
+        if root == base:  # else it is a rank, and there are no words
+            recording.finish(self.words, base, items)
+            self._memory.keep(items, used, recording)
+        return root
 
     def _add_leaf(self, items: list[Item]) -> int:
         ranks = [items[0][0]] if len(items) == 1 else sorted({rank for rank, _ in items})
@@ -101,8 +129,16 @@ class IndexWriter:
             return SINGLE | ranks[0]
         node = len(self.words)
         self.words.extend((LEAF, len(ranks)))
+        if self._recording is not None:
+            self._recording.ranks += range(node + 2, node + 2 + len(ranks))
         self.words.extend(ranks)
         return node
+
+    def _refer(self, at: int, reference: int) -> None:
+        """Write a reference to a node, or to a router itself."""
+        self.words[at] = reference
+        if self._recording is not None and reference:
+            (self._recording.ranks if reference & SINGLE else self._recording.references).append(at)
 
     def _add_split(self, items: list[Item], dimension: Dimension, used: frozenset[Dimension]) -> int:
         lengths = _lengths(items, dimension)
@@ -110,20 +146,20 @@ class IndexWriter:
         probes = sorted((int(probe), length) for probe, each in lengths.items() for length in each or (0,))
         node = len(self.words)
         capacity = 1 << (2 * len(groups) - 1).bit_length()
-        self.words.extend((dimension.aspect, self._text(to_key_bytes(dimension.name)), 0))
-        self.words.extend((capacity - 1, len(probes)))
+        self.words.extend((dimension.aspect, 0, 0, capacity - 1, len(probes)))
+        self._name(node + 1, to_key_bytes(dimension.name))
         for probe in probes:
             self.words.extend(probe)
         slots = len(self.words)
         self.words.frombytes(bytes(2 * capacity * self.words.itemsize))
-        self.words[node + 2] = self._add_node(rest, used)
+        self._refer(node + 2, self._add_node(rest, used))
         for hashed in sorted(groups):
             child = self._add_node(groups[hashed], used)
             slot = hashed & (capacity - 1)
             while self.words[slots + 2 * slot + 1]:
                 slot = (slot + 1) & (capacity - 1)
             self.words[slots + 2 * slot] = hashed
-            self.words[slots + 2 * slot + 1] = child
+            self._refer(slots + 2 * slot + 1, child)
         return node
 
     def _add_pattern_split(self, items: list[Item], dimension: Dimension, used: frozenset[Dimension]) -> int:
@@ -138,14 +174,23 @@ class IndexWriter:
                 groups.setdefault(key.text, []).append(item)
         node = len(self.words)
         self.pattern_splits.append(node)
-        self.words.extend((dimension.aspect, self._text(to_key_bytes(dimension.name)), 0, len(groups)))
+        if self._recording is not None:
+            self._recording.pattern_splits.append(node)
+        self.words.extend((dimension.aspect, 0, 0, len(groups)))
+        self._name(node + 1, to_key_bytes(dimension.name))
         children = len(self.words)
         self.words.frombytes(bytes(2 * len(groups) * self.words.itemsize))
-        self.words[node + 2] = self._add_node(rest, used)
+        self._refer(node + 2, self._add_node(rest, used))
         for number, pattern in enumerate(sorted(groups)):
-            self.words[children + 2 * number] = self._text(pattern)
-            self.words[children + 2 * number + 1] = self._add_node(groups[pattern], used)
+            self._name(children + 2 * number, pattern)
+            self._refer(children + 2 * number + 1, self._add_node(groups[pattern], used))
         return node
+
+    def _name(self, at: int, text: bytes) -> None:
+        """Write the number of a text."""
+        self.words[at] = self._text(text)
+        if self._recording is not None:
+            self._recording.texts.append((at, text))
 
     def _text(self, text: bytes) -> int:
         return self.texts.setdefault(text, len(self.texts))

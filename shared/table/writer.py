@@ -22,6 +22,7 @@ from shared.table.entries import (
     TableContent,
     TransportEntry,
 )
+from shared.table.index_memory import IndexMemory
 from shared.table.index_writer import IndexWriter
 from shared.table.keys import hash_key, to_key_bytes
 from shared.table.layout import ListPlace, Lists, assemble, read_header
@@ -44,6 +45,7 @@ class TableWriter:
     def __init__(self) -> None:
         self._encoded: list[_Encoded] = [{}, {}, {}, {}]
         self._claims: _Claims = {}
+        self._subtrees = IndexMemory()
 
     def write(self, content: TableContent, generation: int) -> bytes:
         """The bytes of a table; equal content and generation give equal bytes.
@@ -66,7 +68,8 @@ class TableWriter:
         for number, entries in enumerate(kinds):
             encoded, self._encoded[number] = _encode(entries, self._encoded[number])
             sections += _blob(encoded)
-        index = IndexWriter()
+        self._subtrees.turn()
+        index = IndexWriter(self._subtrees)
         lists = self._add_lists(content, index)
         sections += _blob(list(index.texts))
         sections.append(_encoder.encode(lists))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared.errors import TableError
 from shared.rules import conditions as c
 from shared.rules.predicates import compile_predicate
-from shared.table import index_writer
+from shared.table import index_memory, index_writer
 from shared.table.entries import RouterList, TableContent
 from shared.table.layout import HEADER_BYTES, verify_digest
 from shared.table.listing import describe
@@ -114,6 +114,22 @@ def test_match_order_is_the_order_of_the_list(rules, order, request):
     data = write_table(content, 1)
     assert winner(content, data, request, "other") == linear_match(content, "other", False, request)
     assert winner(content, data, request, "web") is None
+
+
+@given(rules=rule_lists, more=rule_lists, data=st.data())
+def test_what_is_kept_of_the_last_index_never_shows(rules, more, data):
+    """Routers keep their names, and so their claims and the subtrees of these are the last table's."""
+    named = [(f"r{number}", rule) for number, rule in enumerate(rules + more[:3]) if _encodable(rule)]
+    before = named[: len(rules)]
+    after = data.draw(st.one_of(st.just(named), st.permutations(named)))[data.draw(st.integers(0, 2)) :]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_writer, "LEAF_ROUTERS", data.draw(st.integers(0, 4)))
+        patch.setattr(index_writer, "PATTERN_LEAF_ROUTERS", data.draw(st.integers(0, 4)))
+        patch.setattr(index_memory, "MAX_SUBTREE_CLAIMS", data.draw(st.sampled_from([2, 8, 256])))
+        writer = TableWriter()
+        for each in (before, after, before):
+            content = table_of([rule for _, rule in each], names=[name for name, _ in each])
+            assert writer.write(content, 1) == write_table(content, 1)
 
 
 @given(rules=rule_lists, other=rule_lists, generation=st.integers(0, 2**64 - 1))

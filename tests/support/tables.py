@@ -16,12 +16,13 @@ from shared.table.entries import (
 ENTRYPOINT = "web"
 
 
-def table_of(conditions, lists=None) -> TableContent:
+def table_of(conditions, lists=None, names=None) -> TableContent:
     """A table whose routers have these conditions, in match order, on ``ENTRYPOINT`` without TLS."""
+    names = names or [f"r{number}" for number in range(len(conditions))]
     return TableContent(
         routers=tuple(
-            RouterEntry(f"r{number}@file", f"rule {number}", condition, -number, (0,), 0)
-            for number, condition in enumerate(conditions)
+            RouterEntry(f"{name}@file", f"rule {number}", condition, -number, (0,), 0)
+            for number, (name, condition) in enumerate(zip(names, conditions, strict=True))
         ),
         middlewares=(MiddlewareEntry("add@file", Middleware(add_prefix=AddPrefix(prefix="/x"))),),
         services=(service_entry("app@file"),),
