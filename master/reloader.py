@@ -11,6 +11,7 @@ configuration would drop routes.
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import math
 import os
@@ -218,7 +219,7 @@ class Reloader:
         for snapshot in taken.values():
             self._aggregator.take(snapshot)
         try:
-            compiled = await trio.to_thread.run_sync(self._aggregator.compile, self._generation + 1)
+            compiled = await trio.to_thread.run_sync(_compile, self._aggregator, self._generation + 1)
         except Exception as error:
             # A defect of ours, met by one configuration: the old table serves on, and the text says where.
             _log.exception("cannot compile the configuration; table %d stays", self._live)
@@ -266,7 +267,7 @@ class Reloader:
             if not conclusion.lost_worker:
                 return reason
             _log.warning("table %d: %s; offering it again", self._generation, reason)
-            compiled = await trio.to_thread.run_sync(self._aggregator.compile, self._generation + 1)
+            compiled = await trio.to_thread.run_sync(_compile, self._aggregator, self._generation + 1)
         return reason
 
     def _note_live(self, generation: int, table: bytes, digest: bytes) -> None:
@@ -288,6 +289,15 @@ class Reloader:
         if self._shown and not found:
             _log.info("all problems of the configuration are solved")
         self._shown = frozenset(found)
+
+
+def _compile(aggregator: Aggregator, generation: int) -> Compiled:
+    """Compile with the collector at rest: looking through 10,000 routers for cycles costs a sixth of it."""
+    gc.disable()
+    try:
+        return aggregator.compile(generation)
+    finally:
+        gc.enable()
 
 
 def seal_table(table: bytes) -> int:

@@ -8,6 +8,7 @@ section 2.5 leaves the last two open).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from master.compiler.checked import CheckedMiddleware, CheckedService, CheckedTransport, LinkedRouter
 from master.compiler.entry_points import EntryPointModel
@@ -42,6 +43,8 @@ DEFAULT_PRECEDENCE = (
 )
 """Who wins a tie when ``providers.precedence`` is not written (spec v2 section 2.5)."""
 
+MatchOrder = tuple[int, int, str, str]
+
 
 class Assembler:
     """Builds table contents; keeps entries of the one before so that unchanged ones stay the same objects.
@@ -53,6 +56,8 @@ class Assembler:
     def __init__(self, precedence: Sequence[str] = ()) -> None:
         names = [name.lower() for name in precedence] or list(DEFAULT_PRECEDENCE)
         self._rank = {name: rank for rank, name in enumerate(names)}
+        self._models: dict[str, EntryPointModel] = {}
+        self._placed: dict[LinkedRouter, tuple[_Placed, ...]] = {}
         self._routers: dict[str, tuple[object, RouterEntry]] = {}
         self._services: dict[str, tuple[object, ServiceEntry]] = {}
         self._middlewares: dict[str, tuple[object, MiddlewareEntry]] = {}
@@ -61,12 +66,12 @@ class Assembler:
         self, routers: Iterable[LinkedRouter], models: Mapping[str, EntryPointModel]
     ) -> TableContent:
         """The content for these routers; of two versions of a service the first router's wins."""
-        placed = [each for router in routers for each in _placements(router, models)]
+        placed = self._place_all(routers, models)
         services, middlewares, transports = _collect(placed)
         service_at = {name: index for index, name in enumerate(sorted(services))}
         middleware_at = {name: index for index, name in enumerate(sorted(middlewares))}
         transport_at = {name: index for index, name in enumerate(sorted(transports))}
-        order = sorted(placed, key=self._match_order)
+        order = sorted(placed, key=_BY_ORDER)
         entries = self._router_entries(order, middleware_at, service_at)
         return TableContent(
             routers=tuple(entries),
@@ -76,13 +81,25 @@ class Assembler:
             lists=_lists(order, models),
         )
 
-    def match_order(self, router: LinkedRouter) -> tuple[int, int, str, str]:
+    def match_order(self, router: LinkedRouter) -> MatchOrder:
         """What routers are sorted by; the first one that matches wins."""
         rank = self._rank.get(router.provider.lower(), len(self._rank))
         return (-router.priority, rank, router.provider, router.name)
 
-    def _match_order(self, placed: _Placed) -> tuple[int, int, str, str]:
-        return (*self.match_order(placed.router)[:3], placed.name)
+    def _place_all(
+        self, routers: Iterable[LinkedRouter], models: Mapping[str, EntryPointModel]
+    ) -> list[_Placed]:
+        """Every router in its shapes, in those of the last time if neither it nor a model changed."""
+        known = self._placed if _same_models(self._models, models) else {}
+        self._models, self._placed = dict(models), {}
+        result: list[_Placed] = []
+        for router in routers:
+            before = known.get(router)
+            if before is None:
+                before = tuple(_placements(router, models, self.match_order(router)))
+            self._placed[router] = before
+            result += before
+        return result
 
     def _router_entries(
         self, order: list[_Placed], middleware_at: dict[str, int], service_at: dict[str, int]
@@ -150,7 +167,7 @@ class Assembler:
 class _Placed:
     """A router in one shape: the same name, steps and TLS at one or several entrypoints."""
 
-    __slots__ = ("entry_points", "name", "router", "steps", "tls")
+    __slots__ = ("entry_points", "name", "order", "router", "steps", "tls")
 
     def __init__(
         self,
@@ -159,25 +176,43 @@ class _Placed:
         steps: tuple[CheckedMiddleware, ...],
         tls: bool,
         entry_points: tuple[str, ...],
+        order: MatchOrder,
     ) -> None:
         self.name = name
+        self.order = (*order[:3], name)
         self.router = router
         self.steps = steps
         self.tls = tls
         self.entry_points = entry_points
 
 
-def _placements(router: LinkedRouter, models: Mapping[str, EntryPointModel]) -> list[_Placed]:
+_BY_ORDER = attrgetter("order")
+
+
+def _same_models(before: Mapping[str, EntryPointModel], now: Mapping[str, EntryPointModel]) -> bool:
+    """Whether entrypoints add the same steps, the same objects, as the last time."""
+    return before.keys() == now.keys() and all(
+        (old.tls, old.usable, len(old.steps)) == (now[name].tls, now[name].usable, len(now[name].steps))
+        and all(one is other for one, other in zip(old.steps, now[name].steps, strict=True))
+        for name, old in before.items()
+    )
+
+
+def _placements(
+    router: LinkedRouter, models: Mapping[str, EntryPointModel], order: MatchOrder
+) -> list[_Placed]:
     """A router on several entrypoints of which some add something is split, as in the API (spec v2 3.1)."""
     usable = [name for name in router.entry_points if models[name].usable]
     if all(models[name].is_plain for name in usable):
-        return [_Placed(router.name, router, router.middlewares, router.tls, tuple(usable))] if usable else []
+        if not usable:
+            return []
+        return [_Placed(router.name, router, router.middlewares, router.tls, tuple(usable), order)]
     placed = []
     for name in usable:
         model = models[name]
         copy = f"{name}-{router.name}" if len(router.entry_points) > 1 and not model.is_plain else router.name
         placed.append(
-            _Placed(copy, router, model.steps + router.middlewares, router.tls or model.tls, (name,))
+            _Placed(copy, router, model.steps + router.middlewares, router.tls or model.tls, (name,), order)
         )
     return _join_plain(placed, models)
 
@@ -188,9 +223,8 @@ def _join_plain(placed: list[_Placed], models: Mapping[str, EntryPointModel]) ->
     if len(plain) < 2:
         return placed
     first = plain[0]
-    joined = _Placed(
-        first.name, first.router, first.steps, first.tls, tuple(each.entry_points[0] for each in plain)
-    )
+    names = tuple(each.entry_points[0] for each in plain)
+    joined = _Placed(first.name, first.router, first.steps, first.tls, names, first.order)
     return [joined, *(each for each in placed if each not in plain)]
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from shared.errors import TableError
 from shared.rules.conditions import Matchable
-from shared.table.index_writer import LEAF, SINGLE
+from shared.table.index_memory import SINGLE
+from shared.table.index_writer import LEAF
 from shared.table.keys import FIRST_PATTERN, Aspect
 from shared.table.splits import HostSplit, PathSplit, PatternSplit, Split, ValueSplit
 
