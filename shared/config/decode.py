@@ -140,6 +140,15 @@ def written_names(kind: type[Section]) -> tuple[str, ...]:
     return _plan(kind).names
 
 
+def list_items(raw: object) -> list[tuple[str | int, object]] | None:
+    """The items of a list, each with its place in paths; also of a table of indexes, in written order."""
+    if isinstance(raw, list | tuple):
+        return list(enumerate(raw))
+    if isinstance(raw, Mapping) and all(str(key).isdecimal() for key in raw):
+        return [(str(key), each) for key, each in raw.items()]
+    return None
+
+
 def show(raw: object) -> str:
     """A value in a message: scalars as written and cut, containers by their kind only."""
     if isinstance(raw, Mapping):
@@ -148,6 +157,8 @@ def show(raw: object) -> str:
         return "a list"
     if raw is None:
         return "nothing"
+    if isinstance(raw, bytes):  # what a store of keys holds and is not UTF-8; it may be a secret
+        return f"{len(raw)} bytes that are not text"
     if isinstance(raw, bool):
         return "true" if raw else "false"
     text = str(raw)
@@ -224,8 +235,8 @@ def _empty_section_converter(kind: type[Section]) -> Convert:
     def convert(raw: object, path: Path, run: _Run) -> object:
         if isinstance(raw, Mapping):
             return _fill(kind, raw, path, run)
-        if isinstance(raw, list | tuple):
-            return run.fail(path, "expected a table, got a list")
+        if isinstance(raw, list | tuple | bytes):
+            return run.fail(path, f"expected a table, got {show(raw)}")
         enabled = raw is True or (isinstance(raw, str) and raw.lower() == "true")
         return kind() if enabled else ABSENT
 
@@ -283,13 +294,11 @@ def _list_converter(element: object) -> Convert:
     def convert(raw: object, path: Path, run: _Run) -> object:
         if element is str and isinstance(raw, list) and all(isinstance(each, str) for each in raw):
             return tuple(raw)  # nearly every list there is
-        items: list[tuple[str | int, object]]
-        if isinstance(raw, list | tuple):
-            items = list(enumerate(raw))
+        items = list_items(raw)
+        if items is not None:
+            pass
         elif isinstance(raw, Mapping):
-            if not all(str(key).isdecimal() for key in raw):
-                return run.fail(path, "expected a list, got a table")
-            items = [(str(key), each) for key, each in raw.items()]
+            return run.fail(path, "expected a list, got a table")
         elif holds_sections:
             return run.fail(path, f"expected a list of tables, got {show(raw)}")
         else:
@@ -332,7 +341,7 @@ def _to_text(raw: object, path: Path, run: _Run) -> object:
         return raw
     if isinstance(raw, bool):
         return "true" if raw else "false"
-    if isinstance(raw, Mapping | list | tuple):
+    if isinstance(raw, Mapping | list | tuple | bytes):
         return run.fail(path, f"expected text, got {show(raw)}")
     return str(raw)
 
@@ -389,7 +398,7 @@ def _to_duration(raw: object, path: Path, run: _Run) -> object:
 
 
 def _as_is(raw: object, path: Path, run: _Run) -> object:
-    return raw
+    return run.fail(path, f"expected text, got {show(raw)}") if isinstance(raw, bytes) else raw
 
 
 _SCALARS: dict[object, Convert] = {str: _to_text, bool: _to_bool, int: _to_int, float: _to_float, Any: _as_is}

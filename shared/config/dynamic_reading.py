@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from shared.config import dynamic
-from shared.config.decode import decode, decode_each, show, written_names
+from shared.config.decode import decode, decode_each, list_items, show, written_names
 from shared.config.diagnostics import Diagnostic, Diagnostics, Path, nearest_name
 from shared.config.documents import V1_ROOTS, V2_ROOTS, Document
 from shared.config.dynamic import DynamicConfig, HttpConfig, TlsConfig
@@ -195,10 +195,11 @@ def _read_section(root: str, name: str, raw: object, found: Diagnostics, broken:
 
 
 def _read_certificates(raw: object, path: Path, found: Diagnostics) -> tuple[TlsCertificate, ...]:
-    if not isinstance(raw, list):
+    items = list_items(raw)
+    if items is None or raw == {}:
         found.error(path, f"expected a list of tables, got {show(raw)}")
         return ()
-    good = (decode(TlsCertificate, each, (*path, at), found) for at, each in enumerate(raw))
+    good = (decode(TlsCertificate, each, (*path, at), found) for at, each in items)
     return tuple(each for each in good if each is not None)
 
 
@@ -228,10 +229,11 @@ def _without_broken_servers(raw: object, kind: type[Section], path: Path, found:
     """The service as written, but for servers that cannot be read; the model is left to judge the rest."""
     balancer_key, balancer = _part(raw, "loadBalancer")
     servers_key, servers = _part(balancer, "servers")
-    if not isinstance(servers, list):
+    items = list_items(servers)
+    if items is None:
         return raw
     path = (*path, balancer_key, servers_key)
-    good = [each for at, each in enumerate(servers) if decode(kind, each, (*path, at), found) is not None]
+    good = [each for at, each in items if decode(kind, each, (*path, at), found) is not None]
     assert isinstance(raw, Mapping), "it has parts"
     assert isinstance(balancer, Mapping), "it has parts"
     return {**raw, balancer_key: {**balancer, servers_key: good}}

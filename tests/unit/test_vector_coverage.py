@@ -22,10 +22,10 @@ MIDDLEWARES = (
     *("stripPrefix", "stripPrefixRegex"),
 )
 CLAIMED = {
-    "v1": ("cli", "duration", "forward", "redirect", "rules", "static"),
+    "v1": ("cli", "duration", "forward", "kv", "redirect", "rules", "static"),
     "v2": (
         *("forwardedHeaders", "notfound", "path.*", "priority", "proxy.*", "query.*", "static.*"),
-        *("rule.v2", "rule.v2.invalid", "rule.v3", "rule.v3.invalid"),
+        *("provider.kv", "rule.v2", "rule.v2.invalid", "rule.v3", "rule.v3.invalid"),
         *(f"middleware.{kind}" for kind in MIDDLEWARES),
     ),
 }
@@ -37,6 +37,8 @@ BY_NAME = {
 """Vectors that a test has written out, since its form does not fit theirs; the file must name the id."""
 
 NOT_BUILT = {
+    "boltdb-value": "the BoltDB provider",
+    "kv-alias-watch": "a provider of keys",
     "priority-009": "TCP routers",
     "priority-010": "TCP routers",
     "priority-011": "TCP routers",
