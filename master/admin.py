@@ -15,20 +15,17 @@ A request that could not be fulfilled is answered 409 with ``{"reason": ...}``, 
 
 from __future__ import annotations
 
-import os
-import socket
 from typing import TYPE_CHECKING
 
-import hypercorn.trio
 import msgspec
 import trio
-from hypercorn.config import Config
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from master import drains, status
+from master.local_http import serve_local
 from shared.config.static import StaticConfig
 from shared.errors import UsageError
 from shared.explanation import Explanation, Question
@@ -42,38 +39,12 @@ FAILED = 409
 NONSENSE = 400
 MAX_EXPLANATIONS = 1
 """At a time: each may look at every router, in a thread of the process that also supervises the workers."""
-SHUTDOWN_WAIT_S = 2.0
-"""For answers on their way when the master ends: ``stop`` is answered then."""
 
 
 async def serve_admin(master: Master, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Serve the admin socket until cancelled."""
-    listener = _listen(str(master.runtime.admin_socket))
-    config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.accesslog = None
-    config.errorlog = None
-    config.graceful_timeout = SHUTDOWN_WAIT_S
     app = Starlette(routes=_routes(master))
-    task_status.started()
-    try:
-        await hypercorn.trio.serve(app, config, shutdown_trigger=master.supervisor.wait_finished)  # type: ignore[arg-type]  # a Starlette is an ASGI app
-    finally:
-        master.runtime.admin_socket.unlink(missing_ok=True)
-
-
-def _listen(path: str) -> socket.socket:
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)  # the socket must never exist with wider rights, so not chmod afterwards
-    try:
-        made.bind(path)
-    except BaseException:
-        made.close()
-        raise
-    finally:
-        os.umask(before)
-    made.listen()
-    return made
+    await serve_local(app, master.runtime.admin_socket, master.supervisor.wait_finished, task_status)
 
 
 def _routes(master: Master) -> list[Route]:

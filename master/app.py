@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from master import admin, signals
+from master.api.gateway import serve_gateway
 from master.health import HealthMonitor
 from master.pidfile import hold_pid_file
 from master.reloader import Outcome, Reloader
@@ -28,8 +29,10 @@ from master.runtime_directory import RuntimeDirectory
 from master.slots import ListenAddress, Slots
 from master.supervisor import Supervisor
 from providers.registry import make_providers
+from providers.rest import RestProvider, hand_down
 from shared import logs
 from shared.config.diagnostics import Severity
+from shared.config.documents import Document
 from shared.config.effective import parse_address
 from shared.config.sources import StaticLoad, load_static
 from shared.config.static import StaticConfig
@@ -107,12 +110,18 @@ class Master:
             async with trio.open_nursery() as root:
                 async with trio.open_nursery() as serving:
                     self._nursery = serving
-                    self.supervisor = Supervisor(self.slots, self.workers_at_start, serving)
+                    self.supervisor = Supervisor(
+                        self.slots,
+                        self.workers_at_start,
+                        serving,
+                        gateway=str(self.runtime.gateway_socket),
+                    )
                     self.supervisor.add_epoch(self.epoch, self.static, longest_grace_s(self.static))
                     self.health = HealthMonitor(self.supervisor.arena)
                     self.reloader = Reloader(self.supervisor, self.runtime, self.health)
                     await root.start(signals.run_signals, self)
                     await root.start(admin.serve_admin, self)
+                    await root.start(serve_gateway, self)
                     self.supervisor.begin()
                     serving.start_soon(self.health.run)
                     serving.start_soon(self._start_serving)
@@ -140,6 +149,14 @@ class Master:
         if outcome.reason:
             _log.error("reload failed: %s", outcome.reason)
         return outcome
+
+    async def put_rules(self, provider: str, document: Document) -> Outcome:
+        """Let the REST provider say this from now on; returns when it is live everywhere, or is not."""
+        for each in self._providers:
+            if isinstance(each, RestProvider) and each.name == provider:
+                each.put(document)
+                return await self.reloader.apply_now(provider)
+        return Outcome(self.supervisor.tables.current, reason=f"there is no provider {provider} any more")
 
     async def scale(self, wanted: int) -> str:
         """Serve with this many workers; returns a reason if that failed."""
@@ -183,6 +200,7 @@ class Master:
     async def _roll(self, load: StaticLoad) -> Outcome:
         """Replace every worker by one with the new settings; on failure the old ones serve on."""
         providers = make_providers(load.config, load.document)
+        hand_down(self._providers, providers)
         epoch = self.epoch + 1
         self.slots.open_epoch(epoch, listen_addresses(load.config))
         self.supervisor.add_epoch(epoch, load.config, longest_grace_s(load.config))
@@ -213,7 +231,8 @@ def run_master(options: StartOptions, runtime: RuntimeDirectory, announce: Calla
     """
     runtime.create()
     with hold_pid_file(runtime.pid_file):
-        runtime.admin_socket.unlink(missing_ok=True)  # of a master that was killed; we hold the lock
+        for left in (runtime.admin_socket, runtime.gateway_socket):
+            left.unlink(missing_ok=True)  # of a master that was killed; we hold the lock
         raise_descriptor_limit()
         master = Master(options, runtime, announce)
         logs.configure(with_log_file(master.static, options).log, "master")

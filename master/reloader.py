@@ -149,6 +149,16 @@ class Reloader:
         async with self._lock:
             return await self._apply_locked()
 
+    async def apply_now(self, name: str) -> Outcome:
+        """Bring what a provider has just said to the workers, past its throttle; returns how that ended."""
+        if self.holding:
+            waited = f"the last good table stays until provider {', '.join(self.holding)} speaks"
+            return Outcome(self._live, reason=waited)
+        for feed in self.feeds:
+            if feed.name == name:
+                feed.flush()
+        return await self.apply()
+
     async def _run_feeds(
         self, static: StaticConfig, providers: Sequence[Provider], nursery: trio.Nursery
     ) -> None:

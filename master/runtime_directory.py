@@ -25,6 +25,7 @@ class RuntimeDirectory:
     def __init__(self, path: Path, state: Path | None = None) -> None:
         self.path = path
         self.admin_socket = path / "admin.sock"
+        self.gateway_socket = path / "gateway.sock"
         self.pid_file = path / "penstock.pid"
         self.log_file = path / "penstock.log"
         self.state = state or path
@@ -36,10 +37,10 @@ class RuntimeDirectory:
         Raises:
             ConfigError: it cannot be made, belongs to somebody else, or its path is too long for a socket.
         """
-        if len(os.fsencode(self.admin_socket)) > MAX_SOCKET_PATH_BYTES:
+        if len(os.fsencode(self.gateway_socket)) > MAX_SOCKET_PATH_BYTES:
             raise ConfigError(
                 "runtimeDir",
-                f"{self.path} is too long: {self.admin_socket} is over {MAX_SOCKET_PATH_BYTES} bytes",
+                f"{self.path} is too long: {self.gateway_socket} is over {MAX_SOCKET_PATH_BYTES} bytes",
             )
         try:
             self.path.mkdir(parents=True, mode=0o700, exist_ok=True)

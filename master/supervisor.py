@@ -50,10 +50,16 @@ class Supervisor:
         wanted: how many workers to start with.
         nursery: where the workers are watched; it ends with the master.
         spawn: starts a process; tests bring their own.
+        gateway: where workers reach the master's HTTP API; empty for nowhere.
     """
 
     def __init__(
-        self, slots: Slots, wanted: int, nursery: trio.Nursery, spawn: Spawner = spawn_worker
+        self,
+        slots: Slots,
+        wanted: int,
+        nursery: trio.Nursery,
+        spawn: Spawner = spawn_worker,
+        gateway: str = "",
     ) -> None:
         self.slots = slots
         self.state = plan.PlanState(wanted=wanted)
@@ -65,6 +71,7 @@ class Supervisor:
         self._columns: dict[int, int] = {}
         self._nursery = nursery
         self._spawn = spawn
+        self._gateway = gateway
         self._statics: dict[int, StaticConfig] = {}
         self._table_files: dict[int, int] = {}
         self._concluded: dict[int, transaction.Conclude] = {}
@@ -276,7 +283,7 @@ class Supervisor:
             return
         handle = self.handles[worker] = WorkerHandle(worker, slot, epoch)
         handle.send(control.UseArena(column), self.arena.fd)
-        boot = encode_boot(WorkerBoot(slot, self._statics[epoch]))
+        boot = encode_boot(WorkerBoot(slot, self._statics[epoch], self._gateway))
         listeners = self.slots.for_worker(epoch, slot)
         self._nursery.start_soon(handle.run, boot, listeners, self._spawn, self._tell)
 

@@ -21,6 +21,7 @@ from shared.errors import ConfigError
 _SECTIONS: dict[str, str] = {
     "file": "providers.file",
     "http": "providers.http",
+    "rest": "providers.rest",
 }
 """Section of ``StaticConfig.providers`` to the module that runs it. v1's sections of the same meaning are
 moved there (``shared.config.static_legacy``); what they say beyond it is in ``StaticConfig.v1``."""

@@ -9,10 +9,17 @@ from shared.errors import WorkerBootError
 
 
 class WorkerBoot(msgspec.Struct, frozen=True):
-    """Everything a worker needs beside its channel and its listeners."""
+    """Everything a worker needs beside its channel and its listeners.
+
+    Attributes:
+        slot: which one it serves.
+        static: the settings.
+        gateway: the Unix socket on which the master answers what workers pass to it; empty for none.
+    """
 
     slot: int
     static: StaticConfig
+    gateway: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -35,7 +35,7 @@ from worker.access_log import AccessLog
 from worker.admission import Room
 from worker.connection import Context
 from worker.departures import Departures
-from worker.internal_services import NOOP, PING, answer_noop, make_ping
+from worker.internal_services import NOOP, PING, answer_noop, make_gateway, make_ping
 from worker.listener import connection_limit, enter_service, serve_slot, serve_waiting
 from worker.middlewares.registry import build_step
 from worker.middlewares.state import StepState
@@ -82,7 +82,11 @@ class Worker:
             departures=Departures(),
             access_log=AccessLog(settings) if settings is not None else None,
         )
-        internal = {NOOP: answer_noop, PING: make_ping(boot.static, self._context.lifetime)}
+        internal = {
+            NOOP: answer_noop,
+            PING: make_ping(boot.static, self._context.lifetime),
+            **make_gateway(boot.gateway, self._pools),
+        }
         self._services = Services(self._pools, internal)
         self._first_table = trio.Event()
         self._stop = trio.Event()

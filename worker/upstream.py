@@ -54,7 +54,7 @@ OnInterim = Callable[[int, bytes, Headers], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where connections go."""
+    """Where connections go. For the scheme ``unix`` the host is the path of a socket."""
 
     scheme: str
     host: str
@@ -79,10 +79,12 @@ async def open_stream(origin: Origin, dial_timeout_s: float) -> trio.SocketStrea
         ConnectFailed: not at all.
         UpstreamError: the scheme needs what is not there yet.
     """
-    if origin.scheme != "http":
+    if origin.scheme not in ("http", "unix"):
         raise UpstreamError(f"{origin.scheme} to servers is not available yet")
     try:
         with trio.fail_after(dial_timeout_s):
+            if origin.scheme == "unix":
+                return await trio.open_unix_socket(origin.host)
             stream = await trio.open_tcp_stream(origin.host, origin.port)
     except trio.TooSlowError as error:
         raise ConnectTimeout(f"no connection within {dial_timeout_s} s") from error

@@ -1,4 +1,4 @@
-"""Objects that we make ourselves: entrypoint redirections and ping (spec v2 sections 1.7 and 8.9)."""
+"""Objects that we make ourselves: entrypoint redirections, ping and REST (spec v2 sections 1.7 and 8.9)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import re
 from master.compiler.catalog import INTERNAL
 from shared.config.diagnostics import Diagnostics, nearest_name
 from shared.config.dynamic import HttpConfig, Router
-from shared.config.middlewares import Middleware, RedirectScheme
+from shared.config.effective import OWN_ENTRY_POINT
+from shared.config.middlewares import BasicAuth, DigestAuth, Middleware, RedirectScheme, StripPrefix
 from shared.config.static import EntryPoint, EntryPointRedirection, StaticConfig
+from shared.config.static_v1 import V1Auth, V1Web
 
 TOP_PRIORITY = 9_223_372_036_854_775_807
 """Priority of our own routers that nothing may hide (the largest 64-bit integer)."""
@@ -29,11 +31,60 @@ def internal_objects(static: StaticConfig, found: Diagnostics) -> HttpConfig:
             priority=TOP_PRIORITY,
             service=f"ping@{INTERNAL}",
         )
+    if static.v1 is not None and static.v1.web is not None:
+        _add_web(static.v1.web, routers, middlewares)
+    elif static.providers.rest is not None and static.providers.rest.insecure:
+        routers["rest"] = _rest_router("PathPrefix(`/api/providers`)", ())
     for name, entry_point in static.entry_points.items():
         redirections = entry_point.http.redirections
         if redirections is not None and redirections.entry_point is not None:
             _add_redirection(name, entry_point, redirections.entry_point, static, found, routers, middlewares)
     return HttpConfig(routers=routers, middlewares=middlewares)
+
+
+def can_put_rules(static: StaticConfig) -> bool:
+    """Whether there is anything behind ``rest@internal``."""
+    return static.providers.rest is not None or (static.v1 is not None and static.v1.web is not None)
+
+
+def _add_web(web: V1Web, routers: dict[str, Router], middlewares: dict[str, Middleware]) -> None:
+    """v1's ``[web]``: only the part of its API that changes something; behind its password, if it has one."""
+    if web.cert_file or web.key_file:
+        return  # not in the clear; said by shared.config.static_legacy
+    steps = []
+    if web.auth is not None and web.auth.basic is not None:
+        steps.append(("web-auth", Middleware(basic_auth=_basic_auth(web.auth))))
+    elif web.auth is not None and web.auth.digest is not None:
+        steps.append(("web-auth", Middleware(digest_auth=_digest_auth(web.auth))))
+    prefix = "/" + web.path.strip("/") if web.path.strip("/") else ""
+    if prefix:
+        steps.append(("web-path", Middleware(strip_prefix=StripPrefix(prefixes=(prefix,)))))
+    middlewares |= dict(steps)
+    rule = f"Method(`PUT`) && PathPrefix(`{prefix}/api/providers/`)"
+    routers["web"] = _rest_router(rule, tuple(name for name, _ in steps))
+
+
+def _basic_auth(auth: V1Auth) -> BasicAuth:
+    assert auth.basic is not None, "asked for by whoever has seen it"
+    return BasicAuth(users=auth.basic.users, users_file=auth.basic.users_file, header_field=auth.header_field)
+
+
+def _digest_auth(auth: V1Auth) -> DigestAuth:
+    assert auth.digest is not None, "asked for by whoever has seen it"
+    return DigestAuth(
+        users=auth.digest.users, users_file=auth.digest.users_file, header_field=auth.header_field
+    )
+
+
+def _rest_router(rule: str, middlewares: tuple[str, ...]) -> Router:
+    return Router(
+        entry_points=(OWN_ENTRY_POINT,),
+        rule=rule,
+        rule_syntax="v3",
+        priority=TOP_PRIORITY,
+        service=f"rest@{INTERNAL}",
+        middlewares=middlewares,
+    )
 
 
 def _add_redirection(

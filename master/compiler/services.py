@@ -10,6 +10,7 @@ import msgspec
 from master.compiler.catalog import INTERNAL, Catalog, Item, qualify
 from master.compiler.checked import CheckedService, CheckedTransport
 from master.compiler.health_checks import require_health, settle_health_checks
+from master.compiler.internal import can_put_rules
 from shared.config.diagnostics import Diagnostics, nearest_name
 from shared.config.dynamic import (
     Failover,
@@ -27,7 +28,7 @@ from shared.errors import ConfigError
 from shared.status_ranges import StatusRanges
 
 DEFAULT_TRANSPORT = f"default@{INTERNAL}"
-INTERNAL_SERVICES = ("noop", "ping")
+INTERNAL_SERVICES = ("noop", "ping", "rest")
 MAX_SERVICE_DEPTH = 16
 """Composite services nested deeper than this are refused; nobody reads such a tree."""
 
@@ -102,6 +103,8 @@ class ServiceChecker:
             )
         internal, _, provider = name.rpartition("@")
         if provider == INTERNAL and internal in INTERNAL_SERVICES:
+            if internal == "rest" and not can_put_rules(self._static):
+                raise ConfigError("", "rest is not enabled")
             return self._remember(name, None, CheckedService(name, Service(), (), self._default), 0)
         item = self._catalog.services.get(name)
         if item is None:

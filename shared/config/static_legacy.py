@@ -275,6 +275,8 @@ def complete(tree: Tree, v1: V1Static, is_v1: bool, found: Diagnostics) -> Tree:
 def protect_web(tree: Tree, v1: V1Static, found: Diagnostics) -> Tree:
     """Keep an API to ourselves that v1 served behind a password or TLS, which we cannot do for it yet.
 
+    What is put over ``[web]`` is behind its password; only TLS keeps it away.
+
     Looked at only when all sources lie over each other: a bare ``--web`` must not undo the file's password.
     """
     web = v1.web
@@ -286,7 +288,10 @@ def protect_web(tree: Tree, v1: V1Static, found: Diagnostics) -> Tree:
         "not supported for the API's own entrypoint, so API and dashboard are not served there; "
         "route to api@internal with a middleware instead",
     )
-    for path in (("api", "insecure"), ("providers", "rest", "insecure")):
+    shut: list[Path] = [("api", "insecure")]
+    if web.cert_file or web.key_file:
+        shut.append(("providers", "rest", "insecure"))
+    for path in shut:
         if _get(tree, path) is not None:
             tree = _with(tree, path, False)
     return tree

@@ -330,6 +330,6 @@ def test_an_entry_point_alone_is_v2_unless_it_redirects(load):
 def test_v1_web_with_a_password_is_not_opened_without_it(load):
     loaded = load("[web]\n[web.auth.basic]\nusers=['a:b']", "--web")
     assert loaded.config.api.insecure is False
-    assert loaded.config.providers.rest.insecure is False
+    assert loaded.config.providers.rest.insecure is True  # behind the password
     assert "traefik.toml:2" in str(next(iter(loaded.found)))
     assert load("[web]\ncertFile='c'\nkeyFile='k'").config.api.insecure is False

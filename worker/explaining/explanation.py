@@ -34,7 +34,7 @@ from worker.explaining.texts import header_lines, shown
 from worker.explaining.watching import WatchedChain, WatchedServices
 from worker.forwarded import note_peer
 from worker.handling import handle, reply_to
-from worker.internal_services import NOOP, PING, answer_noop, make_ping
+from worker.internal_services import NOOP, OF_THE_MASTER, PING, answer_for, answer_noop, make_ping
 from worker.messages import BytesBody, Request, Response
 from worker.request_head import Peer, RequestHead, parse_request
 from worker.routes import Routes
@@ -86,7 +86,7 @@ class _Run:
         self._entrance = entrance
         self._arrival = arrival
         self._chain = WatchedChain()
-        internal = {NOOP: answer_noop, PING: make_ping(static, Lifetime())}
+        internal = {NOOP: answer_noop, PING: make_ping(static, Lifetime()), **answer_for(OF_THE_MASTER)}
         self._services = WatchedServices(internal)
         self._routes = Routes(table, self._services.endpoint_maker(table), self._chain.build_step)
 
