@@ -35,7 +35,7 @@ class ArenaLedger:
         done: set[Identity] = set()
         try:
             for identity in wanted - self._claimed:
-                self._arena.claim(identity.kind, identity.name, keyed=identity.keyed)
+                self._arena.claim(identity.kind, identity.name, keyed=identity.keyed, kept=identity.kept)
                 done.add(identity)
                 if len(done) % CLAIMS_PER_TURN == 0:
                     await trio.lowlevel.checkpoint()

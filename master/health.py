@@ -179,7 +179,7 @@ class HealthMonitor:
             now = self._arena.clock()
             if health.is_ejected(block, passive, is_checked=health.is_checked(balancer), now=now):
                 is_up, reason = False, "too many failed exchanges"
-                since = _to_epoch(max(block.column_values_f(health.EJECTED_AT)), now)
+                since = _to_epoch(health.ejected_at(block), now)
         return ServerStatus(server[1], is_up, server in self._draining, since, reason, self.in_flight(server))
 
     def _reset_returned(self, before: Mapping[str, LoadBalancer]) -> None:

@@ -23,11 +23,12 @@ from collections import deque
 
 from shared import arena_layout as layout
 from shared.arena_block import Block
-from shared.arena_directory import Directory
-from shared.arena_fold import fold_column
+from shared.arena_directory import Directory, Record
+from shared.arena_fold import fold_column, fold_rates
 from shared.arena_keyed import KeyedCells
 from shared.arena_layout import CELLS_PER_BLOCK, Header
 from shared.arena_memory import Memory
+from shared.cells import Kept
 from shared.errors import ArenaError
 
 __all__ = ["CELLS_PER_BLOCK", "Arena"]
@@ -55,6 +56,7 @@ class Arena:
         self._free: deque[int] = deque()
         self._made = 0
         self._free_tables: list[int] = []
+        self._rate_tables: set[int] = set()
         self._busy_columns = {MASTER_COLUMN}
 
     @classmethod
@@ -108,13 +110,14 @@ class Arena:
         table = self._directory.read_record(number).keyed
         return None if table is None else KeyedCells(self._memory, table, self.column, self._open(number))
 
-    def claim(self, kind: str, name: str, *, keyed: bool = False) -> Block:
+    def claim(self, kind: str, name: str, *, keyed: bool = False, kept: int = Kept.NOTHING) -> Block:
         """The block of an identity, made if need be. For the master.
 
         Args:
             kind: of the object.
             name: qualified.
             keyed: whether it needs keyed tables too; it keeps them until it is released.
+            kept: what outlives processes beyond counters.
 
         Raises:
             ArenaError: there is no room for one more.
@@ -127,11 +130,15 @@ class Arena:
             self._directory.add(digest, number)
         if number is None:
             number = self._take_block()
-            self._directory.write_record(number, digest, f"{kind} {name}", None)
+            self._directory.write_record(number, Record(digest, None, kept), f"{kind} {name}")
             self._blocks[digest] = number
             self._directory.add(digest, number)
-        if keyed and self._directory.read_record(number).keyed is None:
-            self._directory.write_record(number, digest, f"{kind} {name}", self._take_table())
+        record = self._directory.read_record(number)
+        table = self._take_table() if keyed and record.keyed is None else record.keyed
+        if (table, kept) != (record.keyed, record.kept):
+            self._directory.write_record(number, Record(digest, table, kept), f"{kind} {name}")
+        if table is not None:
+            (self._rate_tables.add if kept == Kept.RATES else self._rate_tables.discard)(table)
         return self._open(number)
 
     def release(self, kind: str, name: str) -> None:
@@ -180,6 +187,8 @@ class Arena:
         for segment in range(self._segments_made()):
             fold_column(self._memory, segment, column)
         for table in range(self._memory.head.integers[Header.KEYED_TABLES]):
+            if table in self._rate_tables:
+                fold_rates(self._memory, table, column, MASTER_COLUMN, self.clock())
             self._memory.zero_keyed(table, column)
         self._busy_columns.discard(column)
 
@@ -240,4 +249,5 @@ class Arena:
         if table is not None:
             for column in range(self.columns):
                 self._memory.zero_keyed(table, column)
+            self._rate_tables.discard(table)
             self._free_tables.append(table)

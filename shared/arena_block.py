@@ -10,7 +10,7 @@ owner writes. x86-64 keeps stores in order; elsewhere the interpreter's own work
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from shared import arena_layout as layout
@@ -125,6 +125,24 @@ class Block:
         """As ``column_values``, of floats."""
         start = self._first + _STRIDE + cell
         return list(self._floats[start : start + self._header[Header.USED_COLUMNS] * _STRIDE : _STRIDE])
+
+    def marked_values(self, cell: int) -> list[int]:
+        """As ``column_values``, of a cell that is ``Kept``: the retired column comes first. Ask within
+        ``read_at_rest``."""
+        start = self._first + cell
+        return self._integers[
+            start : start + (self._header[Header.USED_COLUMNS] + 1) * _STRIDE : _STRIDE
+        ].tolist()
+
+    def read_at_rest(self, read: Callable[[], int]) -> int:
+        """What ``read`` finds while nothing moves into the retired column; it may be asked several times."""
+        header, found = self._header, 0
+        for _ in range(MAX_FOLD_RETRIES):
+            folds = header[Header.FOLDS]
+            found = read()
+            if not folds & 1 and header[Header.FOLDS] == folds:
+                break
+        return found
 
     def publish(self, first_cell: int, values: Sequence[int]) -> None:
         """Say several values at once.

@@ -21,13 +21,14 @@ _MASK: Final = layout.DIRECTORY_SLOTS - 1
 
 
 class Record:
-    """The identity of a block: its digest and its keyed table, if it has one."""
+    """The identity of a block: its digest, its keyed table, if it has one, and what is ``Kept``."""
 
-    __slots__ = ("digest", "keyed")
+    __slots__ = ("digest", "kept", "keyed")
 
-    def __init__(self, digest: bytes, keyed: int | None) -> None:
+    def __init__(self, digest: bytes, keyed: int | None, kept: int) -> None:
         self.digest = digest
         self.keyed = keyed
+        self.kept = kept
 
 
 class Directory:
@@ -86,14 +87,16 @@ class Directory:
     def read_record(self, number: int) -> Record:
         """The identity of a block."""
         segment, at = self._record_at(number)
-        digest, keyed, _, _ = layout.IDENTITY.unpack_from(segment, at)
-        return Record(digest, keyed - 1 if keyed else None)
+        digest, keyed, kept, _, _ = layout.IDENTITY.unpack_from(segment, at)
+        return Record(digest, keyed - 1 if keyed else None, kept)
 
-    def write_record(self, number: int, digest: bytes, text: str, keyed: int | None) -> None:
+    def write_record(self, number: int, record: Record, text: str) -> None:
         """Say whose a block is. For the master, before ``add``."""
         segment, at = self._record_at(number)
         shown = text.encode("utf-8", "surrogateescape")
-        layout.IDENTITY.pack_into(segment, at, digest, 0 if keyed is None else keyed + 1, len(shown), shown)
+        keyed = 0 if record.keyed is None else record.keyed + 1
+        length = min(len(shown), layout.MAX_TEXT_LENGTH)
+        layout.IDENTITY.pack_into(segment, at, record.digest, keyed, record.kept, length, shown)
 
     def _record_at(self, number: int) -> tuple[memoryview, int]:
         segment, place = divmod(number, layout.BLOCKS_PER_SEGMENT)

@@ -12,18 +12,23 @@ key.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import struct
+from array import array
 from collections.abc import Iterator
 from typing import Final
 
 from shared import arena_layout as layout
 from shared.arena_block import Block
 from shared.arena_layout import Header
-from shared.arena_memory import Memory
+from shared.arena_memory import Memory, Words
 
 PROBES: Final = 32
 """Entries in reach of a key: at half load a key is displaced once in billions, at full load it is bounded."""
 
+_ENTRY: Final = struct.Struct("=qqd5q")
 _HIGH, _LOW, _EXPIRES, _FIRST = 0, 1, 2, 3
 _MASK: Final = layout.KEYED_SLOTS - 1
 
@@ -115,24 +120,8 @@ class KeyedCells:
         A new key may be displaced at once unless ``keep_until`` says otherwise. One that has expired and was
         not displaced yet is found with its values: whether they still count is for the caller to say.
         """
-        words = self._memory.keyed(self._table, self._column)
-        integers, floats = words.integers, words.floats
         high, low = self._hash(key)
-        victim, earliest = -1, float("inf")
-        for at in _reach(low):
-            if integers[at + _LOW] == low and integers[at + _HIGH] == high:
-                return Cells(integers, floats, at, is_new=False)
-            if not integers[at + _LOW] and not integers[at + _HIGH]:
-                victim = at  # never used, so neither is anything behind it on this way
-                break
-            if victim < 0 or floats[at + _EXPIRES] < earliest:
-                victim, earliest = at, floats[at + _EXPIRES]
-        integers[victim + _LOW] = 0
-        for offset in range(_EXPIRES, layout.KEYED_ENTRY_WORDS):
-            integers[victim + offset] = 0
-        integers[victim + _HIGH] = high
-        integers[victim + _LOW] = low
-        return Cells(integers, floats, victim, is_new=True)
+        return take_cells(self._memory.keyed(self._table, self._column), high, low)
 
     def others(self, key: bytes) -> Iterator[CellsView]:
         """What every other worker says about a key, of those that know it."""
@@ -164,6 +153,64 @@ class KeyedCells:
         digest = hashlib.blake2b(key, digest_size=16, key=self._memory.salt).digest()
         low = int.from_bytes(digest[8:], "little", signed=True) or 1  # 0 marks an entry without a key
         return int.from_bytes(digest[:8], "little", signed=True), low
+
+
+def take_cells(words: Words, high: int, low: int) -> Cells:
+    """The cells of a key in a table of our own, made if need be; see ``KeyedCells.own``.
+
+    Args:
+        words: the table.
+        high, low: the key's hash.
+    """
+    integers, floats = words.integers, words.floats
+    victim, earliest = -1, float("inf")
+    for at in _reach(low):
+        if integers[at + _LOW] == low and integers[at + _HIGH] == high:
+            return Cells(integers, floats, at, is_new=False)
+        if not integers[at + _LOW] and not integers[at + _HIGH]:
+            victim = at  # never used, so neither is anything behind it on this way
+            break
+        if victim < 0 or floats[at + _EXPIRES] < earliest:
+            victim, earliest = at, floats[at + _EXPIRES]
+    integers[victim + _LOW] = 0
+    for offset in range(_EXPIRES, layout.KEYED_ENTRY_WORDS):
+        integers[victim + offset] = 0
+    integers[victim + _HIGH] = high
+    integers[victim + _LOW] = low
+    return Cells(integers, floats, victim, is_new=True)
+
+
+def live_entries(memory: Memory, table: int, column: int, now: float) -> Iterator[tuple[int, int, CellsView]]:
+    """Every key that has not expired in another process's table, as the two words of its hash, and its cells.
+
+    Only what the file holds is read: a table that nobody touched costs one call.
+    """
+    start = layout.keyed_at(table, column, memory.columns)
+    end = start + layout.KEYED_TABLE_BYTES
+    for at in _pages_with_data(memory.fd, start, end):
+        page = os.pread(memory.fd, layout.PAGE, at)
+        for words in _ENTRY.iter_unpack(page[: len(page) - len(page) % _ENTRY.size]):
+            high, low, expires_at, *integers = words
+            if (high or low) and expires_at > now:
+                cells = integers[: layout.KEYED_CELLS]
+                yield high, low, CellsView(column, cells, _as_floats(cells), expires_at)
+
+
+def _pages_with_data(fd: int, at: int, end: int) -> Iterator[int]:
+    while at < end:
+        try:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return  # nothing but holes up to the end of the file
+            raise
+        hole = min(os.lseek(fd, at, os.SEEK_HOLE), end) if at < end else end
+        yield from range(at, hole, layout.PAGE)
+        at = max(hole, at + 1)
+
+
+def _as_floats(integers: list[int]) -> list[float]:
+    return list(memoryview(array("q", integers)).cast("B").cast("d"))
 
 
 def _reach(low: int) -> range | list[int]:

@@ -20,7 +20,7 @@ from enum import IntEnum
 from typing import Final
 
 MAGIC: Final = b"PENARENA"
-VERSION: Final = 1
+VERSION: Final = 2
 WORD: Final = 8
 PAGE: Final = 4096
 
@@ -47,9 +47,12 @@ DIRECTORY_ENTRY_BYTES: Final = 2 * WORD
 DIRECTORY_AT: Final = PAGE
 SEGMENTS_AT: Final = DIRECTORY_AT + DIRECTORY_SLOTS * DIRECTORY_ENTRY_BYTES
 
-IDENTITY: Final = struct.Struct("<32sII216s")
-"""Digest of the whole identity, number of the keyed table plus 1 (0 for none), length of the text, and as
-much of the text as there is room for, for people with a debugger. What counts is the digest."""
+IDENTITY: Final = struct.Struct("<32sIHH216s")
+"""Digest of the whole identity, number of the keyed table plus 1 (0 for none), what is kept of a process that
+is gone (``shared.cells.Kept``), length of the text, and as much of the text as there is room for, for people
+with a debugger. What counts is the digest."""
+MAX_TEXT_LENGTH: Final = 0xFFFF
+"""A longer text is said to be so long."""
 IDENTITIES_BYTES: Final = BLOCKS_PER_SEGMENT * IDENTITY.size
 COLUMN_BYTES: Final = BLOCKS_PER_SEGMENT * BLOCK_BYTES
 COLUMN_WORDS: Final = COLUMN_BYTES // WORD

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import weakref
 from typing import Final
 
 from shared import arena_layout as layout
@@ -32,11 +33,12 @@ class Memory:
     """The file.
 
     Args:
-        fd: of the memory file; owned from now on.
+        fd: of the memory file; owned from now on, and closed with this object at the latest.
     """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        self._close = weakref.finalize(self, os.close, fd)
         if os.fstat(fd).st_size < layout.SEGMENTS_AT:
             raise ArenaError("the descriptor is not that of an arena: it is too short")
         self.head = Words(mmap.mmap(fd, layout.SEGMENTS_AT))
@@ -90,9 +92,8 @@ class Memory:
 
     def close(self) -> None:
         """Close the descriptor; views that somebody still holds stay valid."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        self._close()
+        self.fd = -1
 
     def _map(self, start: int, size: int) -> Words:
         try:

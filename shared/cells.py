@@ -6,19 +6,20 @@ cells are a worker's word about itself and go with it. Cells of different kinds 
     0-27   integer counters   added to the retired column
     28-31  latest events      the largest is kept in the retired column; 0 is none
     32-39  float counters     added to the retired column
-    40-62  own cells          gauges, marks and published groups, integer or float; zeroed
+    40-62  own cells          gauges, marks and published groups, integer or float; zeroed, but see ``Kept``
     63     users              how many objects of a process refer to the block; kept by the arena itself
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 
 class ServerCell(IntEnum):
     """Cells of a ``server`` block.
 
-    ``PASSIVE_*`` and ``HEALTH_*`` are ranges for the files that own them; ``*_FIRST`` to
+    ``PASSIVE_OWN_*`` and ``HEALTH_*`` are ranges for the files that own them; ``*_FIRST`` to
     ``*_LAST`` inclusive. Health and drain marks are written by the master, in its own column.
     """
 
@@ -35,8 +36,8 @@ class ServerCell(IntEnum):
     BYTES_OUT = 10
     RATED_GOOD = 11
     RATED_BAD = 12
-    PASSIVE_FIRST = 16
-    PASSIVE_LAST = 19
+    EJECTED_AT = 28
+    LAST_GOOD_AT = 29
 
     LATENCY_S = 32
 
@@ -89,6 +90,29 @@ class WindowCell(IntEnum):
     BEGAN_FIRST = 50
 
 
+class Kept(IntEnum):
+    """What of a block outlives a process beyond counters and latest events. Written into its identity record.
+
+    A window, and the share that a recovering breaker let through, are counts that belong to a moment: of each
+    such *marked* group (see ``MARKED``) those of the latest moment are kept. Rates are kept key by key.
+    """
+
+    NOTHING = 0
+    WINDOW = 1
+    SHARE = 2
+    RATES = 3
+
+
+MARKED: Final[dict[int, tuple[tuple[int, tuple[int, ...]], ...]]] = {
+    Kept.WINDOW: tuple(
+        (WindowCell.BEGAN_FIRST + place, (WindowCell.COUNTS_FIRST + place,))
+        for place in range(WindowCell.BEGAN_FIRST - WindowCell.COUNTS_FIRST)
+    ),
+    Kept.SHARE: ((BreakerCell.SHARE_OF, (BreakerCell.ALLOWED, BreakerCell.DENIED)),),
+}
+"""Per kind: cells that say the moment of others, and those others, which count for that moment only."""
+
+
 class InFlightCell(IntEnum):
     """Cells of one key of a limit on concurrent requests."""
 
@@ -96,7 +120,7 @@ class InFlightCell(IntEnum):
 
 
 class RateCell(IntEnum):
-    """Cells of one key of a rate limit; ``worker.token_bucket`` says in which order they are written."""
+    """Cells of one key of a rate limit; ``shared.rate_cells`` says in which order they are written."""
 
     VERSION = 0
     FULL_AT = 1

@@ -10,7 +10,7 @@ reads all columns, so a server is down, or back, for the whole proxy at once.
     worker     LAST_GOOD_AT         clock of its newest good exchange
     worker     EJECTED_AT           clock of its newest finding that the server failed too often
 
-Clocks are the arena's.
+Clocks are the arena's, the last two in microseconds. These outlive their worker.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ CHECKED_GOOD_AT: Final = MARKS + 1
 FAILURES: Final = int(ServerCell.PASSIVE_OWN_FIRST)
 MAX_FAILURES: Final = ServerCell.PASSIVE_OWN_LAST - ServerCell.PASSIVE_OWN_FIRST
 """Entries of the group. More failures than that in one worker share entries (see ``with_failure``)."""
-LAST_GOOD_AT: Final = MARKS + 4
-EJECTED_AT: Final = MARKS + 5
 
 DEFAULT_FAILURE_WINDOW_S = 10.0
 GRPC = "grpc"
@@ -61,19 +59,29 @@ def is_ejected(block: Block, passive: PassiveHealthCheck, *, is_checked: bool, n
         is_checked: whether the master checks it too. Then passing a check brings it back, else time does.
         now: the arena's clock.
     """
-    ejected_at = max(block.column_values_f(EJECTED_AT))
-    if not ejected_at:
+    found_at = ejected_at(block)
+    if not found_at:
         return False
     if is_checked:
-        return block.get_master_f(CHECKED_GOOD_AT) < ejected_at
-    return now < ejected_at + window_s(passive)
+        return block.get_master_f(CHECKED_GOOD_AT) < found_at
+    return now < found_at + window_s(passive)
 
 
 def count_failures(block: Block, passive: PassiveHealthCheck, now: float) -> int:
     """Failed exchanges within the window since the last good one, of all workers."""
-    since = max(now - window_s(passive), *block.column_values_f(LAST_GOOD_AT), 0.0)
+    since = max(now - window_s(passive), block.latest(ServerCell.LAST_GOOD_AT) / _US, 0.0)
     published = block.read_published(FAILURES, MAX_FAILURES)
     return sum(count for _, group in published for at, count in _entries(group) if at > since)
+
+
+def ejected_at(block: Block) -> float:
+    """When failed exchanges put a server out last; 0 if they never did."""
+    return block.latest(ServerCell.EJECTED_AT) / _US
+
+
+def tell(block: Block, cell: ServerCell, now: float) -> None:
+    """Say that ``EJECTED_AT`` or ``LAST_GOOD_AT`` is now."""
+    block.set(cell, round(now * _US))
 
 
 def with_failure(group: Iterable[int], since: float, now: float) -> list[int]:

@@ -6,6 +6,7 @@ import msgspec
 
 from shared.breaker_counters import Question, question_of
 from shared.breaker_expression import parse_expression
+from shared.cells import Kept
 from shared.config.dynamic import Service
 from shared.config.middlewares import Middleware
 
@@ -19,11 +20,13 @@ class Identity(msgspec.Struct, frozen=True, array_like=True):
         kind: ``service``, ``server``, ``middleware`` or ``window``.
         name: see the functions below.
         keyed: whether it has keyed tables.
+        kept: what of it outlives processes beyond counters, a ``Kept``.
     """
 
     kind: str
     name: str
     keyed: bool = False
+    kept: int = Kept.NOTHING
 
 
 def server_name(service: str, url: str) -> str:
@@ -72,8 +75,11 @@ def of_middleware(router: str, name: str, options: Middleware) -> tuple[Identity
     own = state_name(router, name, options)
     if options.circuit_breaker is not None:
         counters = breaker_question(options.circuit_breaker.expression).counters
-        windows = (Identity(WINDOW, window_name(own, number)) for number in range(len(counters)))
-        return (Identity(MIDDLEWARE, own), *windows)
-    if options.in_flight_req is not None or options.rate_limit is not None:
+        names = (window_name(own, number) for number in range(len(counters)))
+        windows = (Identity(WINDOW, name, kept=Kept.WINDOW) for name in names)
+        return (Identity(MIDDLEWARE, own, kept=Kept.SHARE), *windows)
+    if options.rate_limit is not None:
+        return (Identity(MIDDLEWARE, own, keyed=True, kept=Kept.RATES),)
+    if options.in_flight_req is not None:
         return (Identity(MIDDLEWARE, own, keyed=True),)
     return ()

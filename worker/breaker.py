@@ -147,9 +147,9 @@ class Breaker:
         return is_admitted
 
     def _share_so_far(self, since_us: int) -> tuple[int, int]:
-        marks = self._block.column_values(BreakerCell.SHARE_OF)
-        allowed = self._block.column_values(BreakerCell.ALLOWED)
-        denied = self._block.column_values(BreakerCell.DENIED)
+        marks = self._block.marked_values(BreakerCell.SHARE_OF)
+        allowed = self._block.marked_values(BreakerCell.ALLOWED)
+        denied = self._block.marked_values(BreakerCell.DENIED)
         ours = [place for place, mark in enumerate(marks) if mark == since_us]
         return sum(allowed[place] for place in ours), sum(denied[place] for place in ours)
 

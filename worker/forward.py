@@ -94,7 +94,7 @@ def target_for(request: Request, server: Server) -> str:
     """The request target; behind the path of the server's URL only if that is to be kept."""
     if not server.base_path or request.path == "*":
         return request.target
-    joined = server.base_path.rstrip("/") + request.path
+    joined = f"{server.base_path.rstrip('/')}{request.path or '/'}"
     return joined if request.query is None else f"{joined}?{request.query}"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from shared import health
 from shared.arena_block import Block
+from shared.cells import ServerCell
 from shared.config.dynamic import LoadBalancer, PassiveHealthCheck
 from shared.health import Mark
 
@@ -64,7 +65,7 @@ class ObservedHealth(MasterHealth):
         """Remember an exchange; from one failure too many on the server is out, for every worker."""
         now = self._clock()
         if not is_failure:
-            block.set_f(health.LAST_GOOD_AT, now)
+            health.tell(block, ServerCell.LAST_GOOD_AT, now)
             return
         since = now - health.window_s(self._passive)
         block.publish(health.FAILURES, health.with_failure(_own_failures(block), since, now))
@@ -72,7 +73,7 @@ class ObservedHealth(MasterHealth):
             return
         failures = health.count_failures(block, self._passive, now)
         if failures >= self._passive.max_failed_attempts:
-            block.set_f(health.EJECTED_AT, now)
+            health.tell(block, ServerCell.EJECTED_AT, now)
             logger.warning(
                 "server %s of service %s is down: %d failed exchanges within %g s",
                 url,

@@ -6,10 +6,10 @@ which one token comes; it has to wait when the moment is further away than a ful
 Every worker says, in its own cells of a source, how many it admitted in all, the moment as it knew it last,
 and how many all workers together had admitted then. Who decides reads all of them, takes the furthest moment
 (it has seen most) and moves it on for every admission that its teller had not seen; what comes out it says in
-turn, also when it refuses. So what is admitted is exact but for decisions of the same microseconds.
+turn, also when it refuses. So what is admitted is exact but for decisions of the same microseconds. What a
+worker said is said on by the master when it is gone, so a bucket is as empty as before.
 
-A version is written first and last, the last cell first; a reader goes from the first cell to the last, so
-two equal versions hold one saying between them.
+How cells are written and read: ``shared.rate_cells``.
 
 Source: spec v2 section 4.4; golang.org/x/time/rate says when a reservation has to wait.
 """
@@ -17,19 +17,16 @@ Source: spec v2 section 4.4; golang.org/x/time/rate says when a reservation has 
 from __future__ import annotations
 
 import math
-import struct
 from typing import Final, NamedTuple
 
-from shared.arena_keyed import Cells, CellsView, KeyedCells
-from shared.cells import RateCell
+from shared.arena_keyed import KeyedCells
+from shared.rate_cells import Told, is_whole, others_words, own_words, say
 
 MAX_LOOKS: Final = 8
 """Looks at cells that are being written; what is not whole then is left out but for its number."""
 _SLOW_MAX_DELAY_S: Final = 0.5
 NO_WAIT_S: Final = 1e-6
 """Waits shorter than this are the rounding of floats."""
-_INTEGER: Final = struct.Struct("=q")
-_FLOAT: Final = struct.Struct("=d")
 
 
 class Rate(NamedTuple):
@@ -46,22 +43,6 @@ class Rate(NamedTuple):
     burst: int
     max_delay_s: float
     forget_s: float
-
-
-class Told(NamedTuple):
-    """What one worker says of a source.
-
-    Attributes:
-        full_at: when the bucket is full again, as it knew it.
-        seen: how many all workers had admitted then.
-        admitted: how many it admitted itself.
-        is_fresh: whether it says so still; what is forgotten counts for nothing but ``admitted``.
-    """
-
-    full_at: float
-    seen: int
-    admitted: int
-    is_fresh: bool
 
 
 def make_rate(average: int, period_s: float, burst: int) -> Rate:
@@ -110,20 +91,15 @@ class TokenBuckets:
         """
         rate = self._rate
         cells = self._keyed.own(key)
-        own = Told(
-            cells.get_f(RateCell.FULL_AT),
-            cells.get(RateCell.SEEN),
-            cells.get(RateCell.ADMITTED),
-            cells.expires_at > now,
-        )
+        own = own_words(cells, now)
         total, latest, unseen = self._look(key, own, now)
         full_at = latest.full_at + unseen * rate.interval_s
         after, delay_s = decide(rate, full_at, now)
         is_taken = delay_s <= rate.max_delay_s
         if is_taken:
-            _say(cells, Told(after, total + 1, own.admitted + 1, is_fresh=True))
+            say(cells, Told(after, total + 1, own.admitted + 1, is_fresh=True))
         elif latest is not own or unseen:
-            _say(cells, Told(full_at, total, own.admitted, is_fresh=True))
+            say(cells, Told(full_at, total, own.admitted, is_fresh=True))
         cells.keep_until(now + rate.forget_s)
         return is_taken, delay_s
 
@@ -136,36 +112,15 @@ class TokenBuckets:
         total, latest, unseen = 0, _NOTHING, 0
         for _ in range(MAX_LOOKS):
             views = list(self._keyed.others(key))
-            everybody = [own, *(_told(each, now) for each in views)]
+            everybody = [own, *(others_words(each, now) for each in views)]
             total = sum(each.admitted for each in everybody)
             latest = max((each for each in everybody if each.is_fresh), key=_moment, default=_NOTHING)
             # Whoever decides after a saying has seen it: only what was in hand then, one in each of the
             # others, can be unseen. More is the loss of a cell.
             unseen = min(max(0, total - latest.seen), len(views)) if latest is not _NOTHING else 0
-            if total >= latest.seen and all(map(_is_whole, views)):
+            if total >= latest.seen and all(map(is_whole, views)):
                 break
         return total, latest, unseen
-
-
-def _say(cells: Cells, told: Told) -> None:
-    version = cells.get(RateCell.VERSION) + 1
-    cells.set(RateCell.VERSION_AGAIN, version)
-    cells.set_f(RateCell.FULL_AT, told.full_at)
-    cells.set(RateCell.SEEN, told.seen)
-    cells.set(RateCell.ADMITTED, told.admitted)
-    cells.set(RateCell.VERSION, version)
-
-
-def _is_whole(view: CellsView) -> bool:
-    return view.get(RateCell.VERSION) == view.get(RateCell.VERSION_AGAIN)
-
-
-def _told(view: CellsView, now: float) -> Told:
-    # The floats of a view were read after its integers; another saying may lie between.
-    (full_at,) = _FLOAT.unpack(_INTEGER.pack(view.get(RateCell.FULL_AT)))
-    # A worker may be stopped in the middle of a saying, even for ever. Its admissions, one word, count.
-    is_fresh = _is_whole(view) and view.expires_at > now
-    return Told(full_at, view.get(RateCell.SEEN), view.get(RateCell.ADMITTED), is_fresh)
 
 
 def _moment(told: Told) -> float:

@@ -2,8 +2,8 @@
 
 Each worker keeps a ring of buckets in its own column of a ``window`` block and everybody adds up those that
 are recent. A bucket says when it began, so nothing has to be cleared: what is too old, or from before the
-last reset, does not count. (The original forgets to expire some buckets after a pause; spec v1 section 4.5
-advises against it.)
+last reset, does not count. What a worker counted that is gone is kept (``shared.cells.Kept``). (The original
+forgets to expire some buckets after a pause; spec v1 section 4.5 advises against it.)
 """
 
 from __future__ import annotations
@@ -53,9 +53,12 @@ class Window:
     def total(self, now_us: int, reset_us: int) -> int:
         """How many all workers counted within the window and since the reset."""
         oldest = max((now_us // self._width_us - self._buckets + 1) * self._width_us, reset_us, 1)
+        return self._block.read_at_rest(lambda: self._sum_since(oldest))
+
+    def _sum_since(self, oldest: int) -> int:
         total = 0
         for place in range(self._buckets):
-            counts = self._block.column_values(WindowCell.COUNTS_FIRST + place)
-            began = self._block.column_values(WindowCell.BEGAN_FIRST + place)
+            counts = self._block.marked_values(WindowCell.COUNTS_FIRST + place)
+            began = self._block.marked_values(WindowCell.BEGAN_FIRST + place)
             total += sum(count for count, since in zip(counts, began, strict=False) if since >= oldest)
         return total

@@ -18,6 +18,8 @@ from typing import Protocol
 
 import re2
 
+from shared.patterns import readable
+
 PATTERNS_PER_SET = 512
 """Longest single stall while a set is built: about 10 ms (2026-07)."""
 
@@ -62,7 +64,7 @@ class PatternSets:
         if self._sets is None:
             self.build()
             assert self._sets is not None
-        data = subject.encode("utf-8", "surrogateescape")
+        data = readable(subject)
         found: list[int] = []
         for number, combined in enumerate(self._sets):
             start = number * PATTERNS_PER_SET

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import unquote
 
 from tests.differential.outcomes import Aspect, Outcome
 from tests.differential.requests import Case
@@ -22,12 +22,14 @@ class Observed:
 
     Attributes:
         steps: the middlewares of the routers that answered, chains expanded, if they say their names.
+        has_broken_port: whether some router redirects to a port that is no number.
     """
 
     case: Case
     ours: Outcome
     theirs: Outcome
     steps: list[dict[str, Any]]
+    has_broken_port: bool = False
 
     def options(self, kind: str) -> list[dict[str, Any]]:
         """The options of all middlewares of a kind among the steps."""
@@ -37,6 +39,12 @@ class Observed:
 Explains = Callable[[Observed, Aspect], bool]
 
 
+_SHOW_THE_PATH = (
+    "upstream.target",
+    "field:location",
+    "upstream.field:x-replaced-path",
+    "upstream.field:x-forwarded-prefix",
+)
 _NON_ASCII = re.compile(r"[\x80-\xff]")
 _ILLEGAL_IN_PATH = re.compile(rb'[\x80-\xff"<>\\^`{|}]')
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9\-._~/]*")
@@ -113,7 +121,7 @@ def has_line(pattern: bytes) -> Callable[[Case], bool]:
 
 def repairs_target(observed: Observed, aspect: Aspect) -> bool:
     """Every aspect that shows the path, when it holds what no path may hold."""
-    return aspect.name in ("upstream.target", "field:location", "upstream.field:x-replaced-path") and (
+    return aspect.name in _SHOW_THE_PATH and (
         _ILLEGAL_IN_PATH.search(observed.case.path) is not None
         or any(not _PLAIN_PATH.fullmatch(each["prefix"]) for each in observed.options("addPrefix"))
     )
@@ -201,6 +209,8 @@ def strips_one_dot(observed: Observed, _: Aspect) -> bool:
 
 def reads_all_connection_lines(observed: Observed, aspect: Aspect) -> bool:
     lines = max(len(observed.case.values(b"connection")), len(observed.case.values(b"upgrade")))
+    if lines > 1 and observed.case.start_line.endswith(b" HTTP/1.0"):
+        return (aspect.name, aspect.ours, aspect.theirs) == ("field:connection", ["keep-alive"], [])
     return (
         aspect.name
         in ("upstream.field:x-forwarded-proto", "upstream.field:connection", "upstream.field:upgrade")
@@ -223,7 +233,9 @@ def sends_no_empty_origin(observed: Observed, aspect: Aspect) -> bool:
 
 
 def disables_broken_port(observed: Observed, _: Aspect) -> bool:
-    """Traefik's answer comes from a router that we do not serve."""
+    """Traefik's answer comes from a router that we do not serve, or from that router's entrypoint."""
+    if observed.has_broken_port and (observed.ours.status, observed.theirs.status) == (404, 400):
+        return b"%" in observed.case.path and observed.case.entrypoint == "strict"
     return (
         observed.ours.router != observed.theirs.router
         and observed.theirs.status in (301, 302, 307, 308, 502)
@@ -258,7 +270,7 @@ def keeps_leading_slash(observed: Observed, aspect: Aspect) -> bool:
         return False
     if aspect.name in ("upstream.target", "upstream.field:x-replaced-path"):
         ours, theirs = (_texts(each).replace("/", "").rstrip("?") for each in (aspect.ours, aspect.theirs))
-        return ours == theirs
+        return ours == theirs or (ours.startswith(f"{theirs}?") and not _texts(aspect.theirs).startswith("/"))
     return bool(observed.options("redirectScheme")) and 300 < observed.ours.status < 309
 
 
@@ -280,18 +292,6 @@ def announces_nothing_to_old(observed: Observed, aspect: Aspect) -> bool:
     return (aspect.name, aspect.ours) == ("field:trailer", []) and observed.case.start_line.endswith(
         b" HTTP/1.0"
     )
-
-
-def is_not_utf8(observed: Observed, _: Aspect) -> bool:
-    try:
-        unquote_to_bytes(observed.case.path).decode()
-    except UnicodeDecodeError:
-        return (
-            observed.ours.router != observed.theirs.router
-            or bool(observed.options("stripPrefixRegex"))
-            or bool(observed.options("replacePathRegex"))
-        )
-    return False
 
 
 def skips_unread_body(observed: Observed, aspect: Aspect) -> bool:
@@ -366,13 +366,23 @@ def has_malformed_host(case: Case) -> bool:
     return any(_HOST.fullmatch(each) is None for each in case.values(b"host"))
 
 
+def keeps_escapes_behind_prefix(observed: Observed, aspect: Aspect) -> bool:
+    """An escaped slash stood right behind a prefix that was cut, and Traefik decodes all of the rest."""
+    cuts = observed.options("stripPrefix") or observed.options("stripPrefixRegex")
+    if not cuts or re.search(rb"(?i)%2f", observed.case.path) is None:
+        return False
+    if aspect.name in _SHOW_THE_PATH:
+        return unquote(_texts(aspect.ours)) == unquote(_texts(aspect.theirs))
+    return observed.theirs.status == 400 and not observed.theirs.upstream and bool(observed.ours.upstream)
+
+
 def redirects_odd_hosts(observed: Observed, aspect: Aspect) -> bool:
     is_odd = any(_SIMPLE_HOST.fullmatch(each) is None for each in observed.case.values(b"host"))
-    return (
-        is_odd
-        and bool(observed.options("redirectScheme"))
-        and (observed.theirs.status == 502 or aspect.name == "field:location")
-    )
+    if not is_odd:
+        return False
+    if observed.theirs.status == 502:
+        return bool(observed.options("redirectScheme") or observed.options("redirectRegex"))
+    return aspect.name == "field:location" and bool(observed.options("redirectScheme"))
 
 
 def sends_safe_prefix(observed: Observed, _: Aspect) -> bool:

@@ -119,6 +119,12 @@ class Configuration:
         """The dynamic file, JSON being YAML."""
         return json.dumps(self.document, ensure_ascii=False, indent=1)
 
+    @property
+    def has_broken_port(self) -> bool:
+        """Whether a redirectScheme names a port that is no number."""
+        steps = self.document["http"]["middlewares"].values()
+        return any(not each.get("redirectScheme", {}).get("port", "0").isdecimal() for each in steps)
+
     def steps_of(self, router: str) -> list[dict[str, Any]]:
         """The middlewares of a router, chains expanded; none for a router that is not there."""
         http = self.document["http"]

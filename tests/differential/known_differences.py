@@ -41,7 +41,7 @@ def explain(
 ) -> tuple[list[Aspect], set[str]]:
     """The aspects that no entry explains, and the names of the entries that explained others."""
     steps = [step for name in {ours.router, theirs.router} for step in configuration.steps_of(name)]
-    observed = when.Observed(case, ours, theirs, steps)
+    observed = when.Observed(case, ours, theirs, steps, configuration.has_broken_port)
     left: list[Aspect] = []
     used: set[str] = set()
     for aspect in aspects:
@@ -97,6 +97,13 @@ KNOWN: tuple[KnownDifference, ...] = (
         when.repairs_target,
     ),
     KnownDifference(
+        "slash-behind-prefix",
+        "keeps the escapes behind a cut prefix that an escaped slash follows (/a%2Fb%3Bc minus /a: /b%3Bc)",
+        "decodes all of the rest (/b;c), and answers 400 when that is not clean",
+        "a decoded escape is another path than the one that was matched and authorised",
+        when.keeps_escapes_behind_prefix,
+    ),
+    KnownDifference(
         "illegal-path-routing",
         "matches and checks a path that holds such characters as it was sent",
         "matches and checks the decoded one: %2F passes an entrypoint that refuses it",
@@ -113,7 +120,7 @@ KNOWN: tuple[KnownDifference, ...] = (
     KnownDifference(
         "connection-lines",
         "reads all lines of Connection and Upgrade",
-        "reads the first one when it looks for a WebSocket",
+        "reads the first one when it looks for a WebSocket, or for keep-alive of HTTP/1.0",
         "RFC 9110 section 5.3: several lines are one list",
         when.reads_all_connection_lines,
     ),
@@ -179,13 +186,6 @@ KNOWN: tuple[KnownDifference, ...] = (
         "announces them and does not send them",
         "HTTP/1.0 has no chunks to carry them",
         when.announces_nothing_to_old,
-    ),
-    KnownDifference(
-        "invalid-utf8",
-        "no dot of an expression matches a byte that is not UTF-8",
-        "reads such a byte as one character",
-        "RE2 and Go's package differ here; paths are UTF-8",
-        when.is_not_utf8,
     ),
     KnownDifference(
         "target-form",
@@ -309,7 +309,7 @@ KNOWN: tuple[KnownDifference, ...] = (
     ),
     KnownDifference(
         "redirect-hosts",
-        "redirectScheme takes every proper host: with an empty port (b.test:), IPv6 literals, a,b",
+        "redirects to every proper host: with an empty port (b.test:), IPv6 literals, a,b, a%41",
         "answers 502 to them, or keeps the colon",
         "RFC 3986 section 3.2: all are proper hosts",
         when.redirects_odd_hosts,

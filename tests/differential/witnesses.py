@@ -29,6 +29,7 @@ _STEPS: dict[str, list[dict[str, Any]]] = {
         {"replacePath": {"path": "/new"}},
         {"redirectRegex": {"regex": "^http://", "replacement": "https://"}},
     ],
+    "cut": [{"stripPrefixRegex": {"regex": ["^/cut"]}}],
     "relative": [{"replacePathRegex": {"regex": "^/", "replacement": "x"}}],
 }
 """Chains by name; each stands behind the path of its name."""
@@ -46,6 +47,7 @@ _REQUESTS = (
     b"GET /port HTTP/1.1\r\nHost: a.test\r\n\r\n",
     b"GET /scheme HTTP/1.1\r\nHost: a.test:\r\n\r\n",
     b"GET /semicolons?a;b HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    b"GET /cut%2Fb%3Bc HTTP/1.1\r\nHost: a.test\r\n\r\n",
     b"GET /relative HTTP/1.1\r\nHost: a.test\r\n\r\n",
     b"GET /any/\xe9 HTTP/1.1\r\nHost: utf8.test\r\n\r\n",
     b"GET /any/%E9 HTTP/1.1\r\nHost: utf8.test\r\n\r\n",

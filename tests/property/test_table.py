@@ -27,6 +27,7 @@ PATTERNS = [
     "^a", "b$", "^/a/[a-z]",
     r"^/a/b$", r"^[a-z]+\.b$", "a|b", "^a|b$", "(?i)^A", "^a?", "^ab*", "(a|b)b$", ".*",
     "^(?:a|/b)", "^/a+b?$", "[ab]b", "^$", "", r"^a\.b", r"\.b$", "^(a)?b", "b{2}$", r"^\/a", "[^$]", "ü$",
+    "^/a.$", r"^a\..$", r"\x{FFFD}", "[^a]$",
 ]  # fmt: skip
 
 hosts = st.sampled_from(HOSTS)

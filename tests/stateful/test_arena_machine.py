@@ -5,11 +5,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shared.arena import Arena
+from shared.cells import MARKED as MARKED_CELLS
+from shared.cells import Kept
 from shared.errors import ArenaError
 
 COLUMNS = 4
 NAMES = st.sampled_from(["a", "b", "c", "d"])
-COUNT, FLOAT, GAUGE = 3, 33, 41
+COUNT, FLOAT, GAUGE = 3, 33, 61
+MARK, MARKED = MARKED_CELLS[Kept.SHARE][0]
 
 
 class ArenaMachine(RuleBasedStateMachine):
@@ -21,6 +24,8 @@ class ArenaMachine(RuleBasedStateMachine):
         self.workers = {}  # column -> {name: block}, as a worker holds blocks of what it serves
         self.counts = {}  # configured name -> what was ever counted for it
         self.gauges = {}  # (column, name) -> value
+        self.moment = 1
+        self.marked = {}  # configured name -> (latest moment, what was counted in it)
 
     def teardown(self):
         self.workers.clear()
@@ -28,8 +33,9 @@ class ArenaMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def configure(self, name):
-        self.master.claim("service", name)
+        self.master.claim("service", name, kept=Kept.SHARE)
         self.counts.setdefault(name, 0)
+        self.marked.setdefault(name, (0, 0))
 
     @precondition(lambda self: self.counts)
     @rule(data=st.data())
@@ -40,7 +46,7 @@ class ArenaMachine(RuleBasedStateMachine):
             self.gauges.pop((column, name), None)
         self.master.release("service", name)
         assert self.master.reclaim() == 0
-        del self.counts[name]
+        del self.counts[name], self.marked[name]
 
     @precondition(lambda self: self.counts)
     @rule(data=st.data())
@@ -54,7 +60,7 @@ class ArenaMachine(RuleBasedStateMachine):
         waiting = self.master.reclaim()
         straggler.add(COUNT, 1000)  # must reach nobody else
         assert waiting == 1
-        del straggler, self.counts[name]
+        del straggler, self.counts[name], self.marked[name]
         assert self.master.reclaim() == 0
 
     @rule()
@@ -88,6 +94,31 @@ class ArenaMachine(RuleBasedStateMachine):
         held[name].set(GAUGE, gauge)
         self.counts[name] += amount
         self.gauges[column, name] = gauge
+        self.count_for_the_moment(held[name], name, amount)
+
+    @rule()
+    def pass_time(self):
+        self.moment += 1
+
+    def count_for_the_moment(self, block, name, amount):
+        if block.get_own(MARK) != self.moment:
+            for cell in MARKED:
+                block.set(cell, 0)
+            block.set(MARK, self.moment)
+        for cell in MARKED:
+            block.add(cell, amount)
+        moment, known = self.marked[name]
+        self.marked[name] = (self.moment, amount + (known if moment == self.moment else 0))
+
+    @invariant()
+    def counts_of_the_latest_moment_are_right(self):
+        for name, (moment, expected) in self.marked.items():
+            block = self.master.find("service", name)
+            marks = block.marked_values(MARK)
+            assert max(marks) == moment
+            for cell in MARKED:
+                counts = block.marked_values(cell)
+                assert expected == sum(c for c, mark in zip(counts, marks, strict=True) if mark == moment)
 
     @invariant()
     def sums_are_right(self):

@@ -98,6 +98,9 @@ def _path(request, decoded: bool) -> str:
 
 
 def _found(pattern: str, subjects: list[str]) -> bool:
-    return any(
-        re2.search(pattern, subject.encode("utf-8", "surrogateescape")) is not None for subject in subjects
-    )
+    return any(re2.search(pattern, _as_go_reads(subject)) is not None for subject in subjects)
+
+
+def _as_go_reads(subject: str) -> str:
+    """Go's expressions see U+FFFD in every byte that is not UTF-8."""
+    return "".join("\ufffd" if "\udc80" <= char <= "\udcff" else char for char in subject)

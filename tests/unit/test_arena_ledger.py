@@ -7,6 +7,7 @@ from master.arena_identities import IdentityPlanner, identities_of_table
 from master.arena_ledger import ArenaLedger
 from shared import arena_layout as layout
 from shared.arena import Arena
+from shared.cells import Kept
 from shared.config.dynamic import LoadBalancer, Server, ServersTransport, Service
 from shared.config.middlewares import CircuitBreaker, Middleware, RateLimit
 from shared.errors import ArenaError
@@ -40,10 +41,10 @@ EXPECTED = {
     Identity("service", "shop@file"),
     Identity("server", "shop@file http://a"),
     Identity("server", "shop@file http://b"),
-    Identity("middleware", "web@file breaker@file"),
-    Identity("window", "web@file breaker@file 0"),
-    Identity("window", "web@file breaker@file 1"),
-    Identity("middleware", "web@file limit@file", True),
+    Identity("middleware", "web@file breaker@file", kept=Kept.SHARE),
+    Identity("window", "web@file breaker@file 0", kept=Kept.WINDOW),
+    Identity("window", "web@file breaker@file 1", kept=Kept.WINDOW),
+    Identity("middleware", "web@file limit@file", keyed=True, kept=Kept.RATES),
 }
 
 

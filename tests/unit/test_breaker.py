@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from shared.arena import Arena
-from shared.cells import BreakerCell
+from shared.cells import BreakerCell, Kept
 from shared.config.middlewares import CircuitBreaker
 from shared.identities import breaker_question
 from tests.support.vectors import vectors
@@ -23,9 +23,9 @@ class Proxy:
         self.options = CircuitBreaker(expression=expression, **options)
         self.question = breaker_question(expression)
         self.master = Arena.create(workers + 3)
-        self.master.claim("middleware", "b")
+        self.master.claim("middleware", "b", kept=Kept.SHARE)
         for number in range(len(self.question.counters)):
-            self.master.claim("window", f"b {number}")
+            self.master.claim("window", f"b {number}", kept=Kept.WINDOW)
         self.columns = [self.master.take_column() for _ in range(workers)]
         self.breakers = [self.make(column) for column in self.columns]
 
@@ -138,6 +138,44 @@ def test_the_share_while_recovering_is_that_of_the_whole_proxy():
     proxy.now = START_S + 20.1
     assert [proxy.request(worker=worker) for worker in range(4)] == [200] * 4
     assert {each.state for each in proxy.breakers} == {State.STANDBY}
+
+
+@pytest.mark.parametrize("lost", [(), (1,), (0, 1, 2)])
+def test_what_workers_counted_that_are_gone_still_counts(lost):
+    proxy = Proxy("RequestThreshold() > 8 && ResponseCodeRatio(500, 600, 0, 600) > 0.5", workers=3)
+    for number in range(8):
+        proxy.request(500 if number < 5 else 200, worker=number % 3)
+        proxy.now += 0.2
+    for _ in range(2):  # also when the next one to have the column goes
+        for worker in lost:
+            proxy.replace(worker)
+    assert proxy.breakers[0].state is State.STANDBY
+    proxy.request(200, worker=2)
+    assert proxy.breakers[0].state is State.TRIPPED
+
+
+def test_counts_of_the_dead_expire_like_all_others():
+    proxy = Proxy("RequestThreshold() > 2", workers=2)
+    proxy.request(worker=1)
+    proxy.now += 0.2
+    proxy.request(worker=1)
+    proxy.replace(1)
+    proxy.now += RATIO_BUCKETS * RATIO_WIDTH_S
+    proxy.request(worker=0)
+    assert proxy.breakers[0].state is State.STANDBY
+
+
+def test_the_share_while_recovering_minds_the_dead():
+    proxy = Proxy(workers=4)
+    proxy.request(502)
+    proxy.now += 10
+    admitted = 0
+    for number in range(2000):
+        proxy.now = START_S + 10 + number * 0.005
+        if number % 100 == 50:
+            proxy.replace(number // 100 % 4)
+        admitted += proxy.request(200, worker=(number * 7) % 4) == 200
+    assert admitted / 2000 == pytest.approx(0.5, abs=0.02)
 
 
 def test_it_stays_open_when_all_workers_are_replaced():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
 import msgspec
 import pytest
 
@@ -66,6 +69,16 @@ def test_what_steps_do_to_the_request_and_to_the_response(table):
     assert fields.response_changes == ("header X-B none -> '2'",)
     assert prefix.request_changes == ("path '/x' -> '/p/x'",)
     assert found.upstream.request_line == "GET /p/x HTTP/1.1"
+
+
+def test_explanations_leave_no_descriptor_open(table):
+    ask(table, "http://shop.test/x")
+    gc.collect()
+    before = os.listdir("/proc/self/fd")
+    for _ in range(20):
+        ask(table, "http://shop.test/x")
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
 
 
 def test_the_way_through_services_of_services(table):

@@ -35,6 +35,12 @@ class Proxy:
         for is_failure in failures:
             self.health.note_outcome(self.blocks[worker], URL, is_failure=is_failure)
 
+    def lose(self, worker: int) -> None:
+        """The worker dies, and another takes its column."""
+        self.arena.retire_column(self.columns[worker])
+        assert self.arena.take_column() == self.columns[worker]
+        self.blocks[worker] = Arena.attach(self.arena.fd, self.columns[worker]).find("server", "s h")
+
     def close(self) -> None:
         self.blocks.clear()
         del self.master
@@ -155,13 +161,18 @@ def test_a_check_that_cannot_run_brings_nothing_back(make_proxy):
     assert proxy.up() == [True, True]
 
 
-def test_what_a_dead_worker_saw_leaves_with_it(make_proxy):
+def test_what_a_dead_worker_found_stays_and_what_it_suspected_leaves_with_it(make_proxy):
     proxy = make_proxy(passive_health_check=passive(2))
     proxy.note(0, True, True)
     assert proxy.up() == [False, False]
-    proxy.blocks[0] = proxy.blocks[1]
-    proxy.arena.retire_column(proxy.columns[0])
-    assert proxy.health.is_up(proxy.blocks[1])
+    proxy.lose(0)
+    assert proxy.up() == [False, False]
+    proxy.now += 11
+    assert proxy.up() == [True, True]
+    proxy.note(0, True)
+    proxy.lose(0)
+    proxy.note(1, True)
+    assert proxy.up() == [True, True]
 
 
 def test_a_window_that_is_not_positive_means_the_default():

@@ -38,5 +38,5 @@ def test_answers_all_when_a_set_gives_up_while_matching(monkeypatch):
     assert PatternSets(["a", "b"]).found_in("a") == [0, 1]
 
 
-def test_asks_with_the_bytes_that_came():
-    assert PatternSets([r"^\C$", "^.$"]).found_in("\udcff") == [0]
+def test_a_byte_that_is_not_utf_8_is_one_character():
+    assert PatternSets(["^..$", "^.$", r"\x{FFFD}", "ü"]).found_in("\udcff") == [1, 2]

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.arena import Arena
+from shared.cells import Kept
 from worker.token_bucket import TokenBuckets, decide, make_rate
 
 RATE = make_rate(10, 1.0, 3)
@@ -15,7 +16,7 @@ class Workers:
 
     def __init__(self, rate, count):
         self.master = Arena.create(count + 3)
-        self.master.claim("middleware", "limit", keyed=True)
+        self.master.claim("middleware", "limit", keyed=True, kept=Kept.RATES)
         self.columns = [self.master.take_column() for _ in range(count)]
         self.rate = rate
         self.buckets = [self.make(column) for column in self.columns]
@@ -26,7 +27,9 @@ class Workers:
     def take(self, worker, now, key=b"k"):
         return self.buckets[worker].take(key, now)[0]
 
-    def replace(self, worker):
+    def replace(self, worker, now):
+        """The worker is gone, and another comes in its place."""
+        self.master.clock = lambda: now
         self.master.retire_column(self.columns[worker])
         self.columns[worker] = self.master.take_column()
         self.buckets[worker] = self.make(self.columns[worker])
@@ -113,6 +116,37 @@ def test_who_says_nothing_for_long_starts_with_a_full_bucket():
     assert [workers.take(1, 1002.5) for _ in range(6)] == [True] * 5 + [False]
 
 
+def test_a_bucket_that_only_the_dead_worker_knew_is_as_empty_as_before():
+    workers = Workers(RATE, 2)
+    assert [workers.take(0, 1000.0) for _ in range(4)] == [True] * 3 + [False]
+    assert [workers.take(0, 1000.0, key=b"other") for _ in range(2)] == [True] * 2
+    for _ in range(3):
+        workers.replace(0, 1000.01)
+        assert [workers.take(worker, 1000.01) for worker in (0, 1)] == [False, False]
+    assert [workers.take(1, 1000.01, key=b"other") for _ in range(2)] == [True, False]
+
+
+@given(RATES, ARRIVALS, st.sets(st.integers(0, 119), max_size=20))
+def test_workers_that_come_and_go_admit_what_one_bucket_does(rate, arrivals, ends):
+    workers = Workers(rate, 4)
+    now, moments, admitted = 1000.0, [], []
+    for number, (worker, after_ms) in enumerate(arrivals):
+        now += after_ms / 1000 + 0.000_137
+        if number in ends:
+            workers.replace(worker, now)
+        moments.append(now)
+        admitted.append(workers.take(worker, now))
+    assert admitted == one_bucket(rate, moments)
+
+
+def test_what_is_forgotten_is_not_inherited():
+    rate = make_rate(1, 1.0, 5)
+    workers = Workers(rate, 2)
+    assert [workers.take(0, 1000.0) for _ in range(6)] == [True] * 5 + [False]
+    workers.replace(0, 1002.5)
+    assert [workers.take(1, 1002.5) for _ in range(6)] == [True] * 5 + [False]
+
+
 def test_a_replaced_worker_loses_only_what_nobody_had_seen():
     rate = make_rate(100, 1.0, 10)
     workers = Workers(rate, 3)
@@ -120,7 +154,7 @@ def test_a_replaced_worker_loses_only_what_nobody_had_seen():
     for number in range(10_000):  # 10 s, ten times what is allowed
         now = 1000.0 + number / 1000
         if number % 1500 == 700:
-            workers.replace(number % 3)
+            workers.replace(number % 3, now)
         admitted += workers.take(number % 3, now)
     assert admitted == pytest.approx(10 + 100 * 10, rel=0.02)
 
