@@ -60,7 +60,9 @@ class Aggregator:
             for document in snapshot.documents:
                 reading = readings[document] = self._read(document, provider)
                 found.extend(reading.found)
-                for item, first in catalog.add(provider, document, reading.config.http):
+                repeated = catalog.add(provider, document, reading.config.http)
+                repeated += catalog.add_tls(provider, document, reading.config.tls)
+                for item, first in repeated:
                     origin = first.document.origin if first.document is not None else provider
                     item.warning(found, f"already defined in {origin}; that one wins")
                 broken |= {

@@ -7,11 +7,12 @@ section 2.5 leaves the last two open).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from master.compiler.checked import CheckedMiddleware, CheckedService, CheckedTransport, LinkedRouter
 from master.compiler.entry_points import EntryPointModel
+from master.compiler.tls_material import TlsObjects, TlsUse
 from shared.table.entries import (
     MiddlewareEntry,
     RouterEntry,
@@ -20,6 +21,7 @@ from shared.table.entries import (
     TableContent,
     TransportEntry,
 )
+from shared.table.streams import DEFAULT_OPTIONS, Streams
 
 DEFAULT_PRECEDENCE = (
     "internal",
@@ -63,7 +65,7 @@ class Assembler:
         self._middlewares: dict[str, tuple[object, MiddlewareEntry]] = {}
 
     def assemble(
-        self, routers: Iterable[LinkedRouter], models: Mapping[str, EntryPointModel]
+        self, routers: Iterable[LinkedRouter], models: Mapping[str, EntryPointModel], tls: TlsObjects
     ) -> TableContent:
         """The content for these routers; of two versions of a service the first router's wins."""
         placed = self._place_all(routers, models)
@@ -72,13 +74,15 @@ class Assembler:
         middleware_at = {name: index for index, name in enumerate(sorted(middlewares))}
         transport_at = {name: index for index, name in enumerate(sorted(transports))}
         order = sorted(placed, key=_BY_ORDER)
-        entries = self._router_entries(order, middleware_at, service_at)
+        options, material = tls.settle(_tls_uses(placed))
+        entries = self._router_entries(order, middleware_at, service_at, options)
         return TableContent(
             routers=tuple(entries),
             middlewares=self._middleware_entries(middlewares),
             services=self._service_entries(services, service_at, transport_at),
             transports=tuple(TransportEntry(name, transports[name].options) for name in sorted(transports)),
             lists=_lists(order, models),
+            streams=Streams(tls=material),
         )
 
     def match_order(self, router: LinkedRouter) -> MatchOrder:
@@ -102,25 +106,31 @@ class Assembler:
         return result
 
     def _router_entries(
-        self, order: list[_Placed], middleware_at: dict[str, int], service_at: dict[str, int]
+        self,
+        order: list[_Placed],
+        middleware_at: dict[str, int],
+        service_at: dict[str, int],
+        tls_options: Mapping[str, str],
     ) -> list[RouterEntry]:
         fresh: dict[str, tuple[object, RouterEntry]] = {}
         entries = []
         for placed in order:
             steps = tuple(middleware_at[step.name] for step in placed.steps)
             service = service_at[placed.router.service.name]
+            options = tls_options.get(placed.name, "")
             before = self._routers.get(placed.name)
             if (
                 before is not None
                 and before[0] is placed.router
                 and before[1].middlewares == steps
                 and before[1].service == service
+                and before[1].tls_options == options
             ):
                 entry = before[1]
             else:
                 router = placed.router
                 entry = RouterEntry(
-                    placed.name, router.rule, router.condition, router.priority, steps, service
+                    placed.name, router.rule, router.condition, router.priority, steps, service, options
                 )
             fresh[placed.name] = (placed.router, entry)
             entries.append(entry)
@@ -167,14 +177,14 @@ class Assembler:
 class _Placed:
     """A router in one shape: the same name, steps and TLS at one or several entrypoints."""
 
-    __slots__ = ("entry_points", "name", "order", "router", "steps", "tls")
+    __slots__ = ("entry_points", "name", "order", "router", "steps", "tls", "tls_options")
 
     def __init__(
         self,
         name: str,
         router: LinkedRouter,
         steps: tuple[CheckedMiddleware, ...],
-        tls: bool,
+        tls: str | None,
         entry_points: tuple[str, ...],
         order: MatchOrder,
     ) -> None:
@@ -182,7 +192,8 @@ class _Placed:
         self.order = (*order[:3], name)
         self.router = router
         self.steps = steps
-        self.tls = tls
+        self.tls = tls is not None
+        self.tls_options = tls or DEFAULT_OPTIONS
         self.entry_points = entry_points
 
 
@@ -192,7 +203,8 @@ _BY_ORDER = attrgetter("order")
 def _same_models(before: Mapping[str, EntryPointModel], now: Mapping[str, EntryPointModel]) -> bool:
     """Whether entrypoints add the same steps, the same objects, as the last time."""
     return before.keys() == now.keys() and all(
-        (old.tls, old.usable, len(old.steps)) == (now[name].tls, now[name].usable, len(now[name].steps))
+        (old.tls, old.tls_options, old.usable, len(old.steps))
+        == (now[name].tls, now[name].tls_options, now[name].usable, len(now[name].steps))
         and all(one is other for one, other in zip(old.steps, now[name].steps, strict=True))
         for name, old in before.items()
     )
@@ -206,13 +218,13 @@ def _placements(
     if all(models[name].is_plain for name in usable):
         if not usable:
             return []
-        return [_Placed(router.name, router, router.middlewares, router.tls, tuple(usable), order)]
+        return [_Placed(router.name, router, router.middlewares, _tls_of(router), tuple(usable), order)]
     placed = []
     for name in usable:
         model = models[name]
         copy = f"{name}-{router.name}" if len(router.entry_points) > 1 and not model.is_plain else router.name
         placed.append(
-            _Placed(copy, router, model.steps + router.middlewares, router.tls or model.tls, (name,), order)
+            _Placed(copy, router, model.steps + router.middlewares, _tls_of(router, model), (name,), order)
         )
     return _join_plain(placed, models)
 
@@ -224,8 +236,22 @@ def _join_plain(placed: list[_Placed], models: Mapping[str, EntryPointModel]) ->
         return placed
     first = plain[0]
     names = tuple(each.entry_points[0] for each in plain)
-    joined = _Placed(first.name, first.router, first.steps, first.tls, names, first.order)
+    joined = _Placed(first.name, first.router, first.steps, _tls_of(first.router), names, first.order)
     return [joined, *(each for each in placed if each not in plain)]
+
+
+def _tls_of(router: LinkedRouter, model: EntryPointModel | None = None) -> str | None:
+    """The name of the TLS options of a router at an entrypoint; None if it is a plain one there."""
+    if router.tls:
+        return router.tls_options
+    return model.tls_options if model is not None and model.tls else None
+
+
+def _tls_uses(placed: Iterable[_Placed]) -> Iterator[TlsUse]:
+    for each in placed:
+        if each.tls:
+            router = each.router
+            yield TlsUse(each.name, router.name, each.entry_points, each.tls_options, router.condition)
 
 
 def _collect(

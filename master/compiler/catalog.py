@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from shared.config.diagnostics import Diagnostics, Path
 from shared.config.documents import Document
-from shared.config.dynamic import HttpConfig, Router, ServersTransport, Service
+from shared.config.dynamic import HttpConfig, Router, ServersTransport, Service, TlsConfig
 from shared.config.middlewares import Middleware
+from shared.config.tls import TlsCertificate, TlsOptions, TlsStore
+from shared.table.streams import DEFAULT_OPTIONS
 
 T = TypeVar("T")
 
@@ -49,13 +51,21 @@ class Item(msgspec.Struct, Generic[T], frozen=True, eq=False):
 
 
 class Catalog:
-    """All HTTP objects by qualified name."""
+    """All HTTP and TLS objects by qualified name; the TLS options and the store ``default`` are global.
+
+    Attributes:
+        clashing: (kind, item) of global objects that a second provider defines; none of theirs may be used.
+    """
 
     def __init__(self) -> None:
         self.routers: dict[str, Item[Router]] = {}
         self.services: dict[str, Item[Service]] = {}
         self.middlewares: dict[str, Item[Middleware]] = {}
         self.transports: dict[str, Item[ServersTransport]] = {}
+        self.tls_options: dict[str, Item[TlsOptions]] = {}
+        self.tls_stores: dict[str, Item[TlsStore]] = {}
+        self.certificates: list[Item[TlsCertificate]] = []
+        self.clashing: list[tuple[str, Item[object]]] = []
 
     def add(
         self, provider: str, document: Document | None, http: HttpConfig
@@ -73,6 +83,29 @@ class Catalog:
                 first = target.setdefault(qualified, item)
                 if first is not item:
                     repeated.append((item, first))
+        return repeated
+
+    def add_tls(
+        self, provider: str, document: Document | None, tls: TlsConfig
+    ) -> list[tuple[Item[object], Item[object]]]:
+        """Add the TLS objects of one document; returns as ``add`` does."""
+        repeated = []
+        kinds: tuple[tuple[str, dict[str, Any], dict[str, Item[Any]]], ...] = (
+            ("options", tls.options, self.tls_options),
+            ("stores", tls.stores, self.tls_stores),
+        )
+        for kind, objects, target in kinds:
+            for name, value in objects.items():
+                qualified = name if name == DEFAULT_OPTIONS else f"{name}@{provider}"
+                item: Item[object] = Item(qualified, provider, value, document, ("tls", kind, name))
+                first = target.setdefault(qualified, item)
+                if first is not item and first.provider == provider:
+                    repeated.append((item, first))
+                elif first is not item:
+                    self.clashing.append((kind, item))
+        for index, certificate in enumerate(tls.certificates):
+            path: Path = ("tls", "certificates", index)
+            self.certificates.append(Item(f"{index}@{provider}", provider, certificate, document, path))
         return repeated
 
     def _kinds(self, http: HttpConfig) -> Iterator[tuple[str, dict[str, object], dict[str, Item[object]]]]:

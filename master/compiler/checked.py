@@ -11,6 +11,7 @@ import msgspec
 from shared.config.dynamic import ServersTransport, Service
 from shared.config.middlewares import Middleware
 from shared.rules.conditions import AnyCondition
+from shared.table.streams import DEFAULT_OPTIONS
 
 
 class CheckedMiddleware(msgspec.Struct, frozen=True, eq=False):
@@ -47,6 +48,7 @@ class LinkedRouter(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         entry_points: names of those it listens on, all of them existing.
         tls: whether it has a TLS section of its own.
+        tls_options: name of the TLS options that this section asks for.
     """
 
     name: str
@@ -58,3 +60,4 @@ class LinkedRouter(msgspec.Struct, frozen=True, eq=False):
     service: CheckedService
     entry_points: tuple[str, ...]
     tls: bool
+    tls_options: str = DEFAULT_OPTIONS

@@ -20,6 +20,7 @@ from master.compiler.middlewares import MiddlewareChecker, ReadFile, read_creden
 from master.compiler.routers import RouterLinker
 from master.compiler.services import ServiceChecker, ServiceResult
 from master.compiler.suspicions import find_suspicions
+from master.compiler.tls_material import TlsCompiler
 from shared.config.diagnostics import Diagnostic, Diagnostics
 from shared.config.effective import default_entry_points
 from shared.config.static import StaticConfig
@@ -71,6 +72,7 @@ class Compiler:
         self._services: dict[str, ServiceResult] = {}
         self._middlewares: dict[str, tuple[object, CheckedMiddleware]] = {}
         self._links = LinkMemory()
+        self._tls = TlsCompiler(static)
         self._internal_found = Diagnostics()
         self._internal = internal_objects(static, self._internal_found)
 
@@ -100,8 +102,9 @@ class Compiler:
         catalog.add(INTERNAL, None, self._internal)
         services = ServiceChecker(catalog, self._static, found, self._services)
         middlewares = MiddlewareChecker(catalog, self._read_file, self._middlewares)
-        models = entry_point_models(self._static, middlewares, found)
-        linker = RouterLinker(self._static, default_entry_points(self._static), services, middlewares)
+        tls = self._tls.check(catalog, found)
+        models = entry_point_models(self._static, middlewares, tls, found)
+        linker = RouterLinker(self._static, default_entry_points(self._static), services, middlewares, tls)
         linked, reports = self._links.link_all(catalog, broken, linker, found)
         self._services, self._middlewares = services.done, middlewares.done
         if suspicions:
@@ -110,7 +113,7 @@ class Compiler:
                 (catalog.routers[each.name], each) for each in in_order if each.name in catalog.routers
             ]
             find_suspicions(serving, catalog, self._static, found)
-        content = self._assembler.assemble(linked, models)
+        content = self._assembler.assemble(linked, models, tls)
         table = self._writer.write(content, generation)
         digest = self._writer.payload_digest(table)
         reports.sort(key=lambda report: (-report.priority, report.name))

@@ -15,11 +15,13 @@ import msgspec
 from master.compiler.catalog import INTERNAL
 from master.compiler.checked import CheckedMiddleware
 from master.compiler.middlewares import MiddlewareChecker
+from master.compiler.tls_material import REFUSED, TlsObjects, v1_options_name
 from shared.config.diagnostics import Diagnostics, Path, nearest_name
 from shared.config.middlewares import BasicAuth, EntryPointRedirect, IpAllowList, Middleware
 from shared.config.static import EntryPoint, StaticConfig
 from shared.config.static_v1 import V1EntryPoint, V1Redirect
 from shared.errors import ConfigError
+from shared.table.streams import DEFAULT_OPTIONS
 
 _PORT = re.compile(r":(\d{1,5})")
 
@@ -30,11 +32,13 @@ class EntryPointModel(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         steps: run before the router's own.
         tls: routers without a TLS section get one.
+        tls_options: name of the TLS options in it.
         usable: False when its steps are broken: then no router can be reached through it.
     """
 
     steps: tuple[CheckedMiddleware, ...] = ()
     tls: bool = False
+    tls_options: str = DEFAULT_OPTIONS
     usable: bool = True
 
     @property
@@ -44,14 +48,14 @@ class EntryPointModel(msgspec.Struct, frozen=True, eq=False):
 
 
 def entry_point_models(
-    static: StaticConfig, middlewares: MiddlewareChecker, found: Diagnostics
+    static: StaticConfig, middlewares: MiddlewareChecker, tls: TlsObjects, found: Diagnostics
 ) -> dict[str, EntryPointModel]:
     """The model of every entrypoint; problems are recorded under ``entryPoints.<name>``."""
-    return {name: _model(name, static, middlewares, found) for name in static.entry_points}
+    return {name: _model(name, static, middlewares, tls, found) for name in static.entry_points}
 
 
 def _model(
-    name: str, static: StaticConfig, middlewares: MiddlewareChecker, found: Diagnostics
+    name: str, static: StaticConfig, middlewares: MiddlewareChecker, tls: TlsObjects, found: Diagnostics
 ) -> EntryPointModel:
     entry_point = static.entry_points[name]
     path: Path = ("entryPoints", name, "http", "middlewares")
@@ -64,7 +68,20 @@ def _model(
     except ConfigError as error:
         found.error(path, f"{error.reason}; its routers stay away", error.hint)
         return EntryPointModel(usable=False)
-    return EntryPointModel(steps, tls=_has_tls(entry_point))
+    return EntryPointModel(steps, _has_tls(entry_point), _tls_options(name, entry_point, tls, found))
+
+
+def _tls_options(name: str, entry_point: EntryPoint, tls: TlsObjects, found: Diagnostics) -> str:
+    if entry_point.v1 is not None and entry_point.v1.tls is not None:
+        return v1_options_name(name)
+    if entry_point.http.tls is None:
+        return DEFAULT_OPTIONS
+    try:
+        return tls.resolve(entry_point.http.tls.options, INTERNAL)
+    except ConfigError as error:
+        reason = f"{error.reason}; TLS to the hosts of its routers is refused"
+        found.error(("entryPoints", name, "http", "tls", "options"), reason, error.hint)
+        return REFUSED
 
 
 def _has_tls(entry_point: EntryPoint) -> bool:

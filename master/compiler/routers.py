@@ -9,12 +9,14 @@ from master.compiler.catalog import INTERNAL, Item, qualify
 from master.compiler.checked import CheckedMiddleware, CheckedService, LinkedRouter
 from master.compiler.middlewares import MiddlewareChecker
 from master.compiler.services import ServiceChecker
+from master.compiler.tls_material import TlsObjects
 from shared.config.diagnostics import Diagnostics, nearest_name
 from shared.config.dynamic import Router
 from shared.config.static import EntryPoint, StaticConfig
 from shared.errors import ConfigError
 from shared.rules.conditions import AnyCondition
 from shared.rules.language import default_priority, read_rule
+from shared.table.streams import DEFAULT_OPTIONS
 
 MAX_USER_PRIORITY = 9_223_372_036_854_774_807
 """Above it lie the priorities of our own routers (spec v2 section 2.5)."""
@@ -27,6 +29,7 @@ class RouterLinker:
         static: entrypoints and their defaults.
         default_entry_points: for routers that name none.
         services, middlewares: the checkers of this compilation.
+        tls: its TLS options.
     """
 
     def __init__(
@@ -35,11 +38,13 @@ class RouterLinker:
         default_entry_points: tuple[str, ...],
         services: ServiceChecker,
         middlewares: MiddlewareChecker,
+        tls: TlsObjects,
     ) -> None:
         self._entry_points: Mapping[str, EntryPoint] = static.entry_points
         self._default_entry_points = default_entry_points
         self._services = services
         self._middlewares = middlewares
+        self._tls = tls
         self._default_syntax = static.core.default_rule_syntax
 
     def link(self, item: Item[Router], found: Diagnostics) -> LinkedRouter:
@@ -55,6 +60,8 @@ class RouterLinker:
             condition = self._rule(router, syntax)
         with _at("entryPoints"):
             entry_points = self._reachable(item, found)
+        with _at("tls"):
+            tls_options = self._tls_options(item, entry_points, condition)
         with _at("middlewares"):
             middlewares = self._middlewares.expand(router.middlewares, item.provider)
         with _at("service"):
@@ -70,6 +77,7 @@ class RouterLinker:
             service=service,
             entry_points=entry_points,
             tls=router.tls is not None,
+            tls_options=tls_options,
         )
 
     def is_current(self, link: LinkedRouter, item: Item[Router]) -> bool:
@@ -81,6 +89,8 @@ class RouterLinker:
         if len(router.entry_points) > len(link.entry_points):
             return False
         try:
+            if router.tls is not None:
+                self._tls.resolve(router.tls.options, item.provider)
             service = self._service(item)
             if not (router.middlewares or service.options.middlewares or link.middlewares):
                 return service is link.service
@@ -106,6 +116,15 @@ class RouterLinker:
                 f"the router priority {given} exceeds the max user-defined priority {MAX_USER_PRIORITY}",
             )
         return given or default_priority(item.value.rule)
+
+    def _tls_options(self, item: Item[Router], entry_points: tuple[str, ...], condition: AnyCondition) -> str:
+        if item.value.tls is None:
+            return DEFAULT_OPTIONS
+        try:
+            return self._tls.resolve(item.value.tls.options, item.provider)
+        except ConfigError:
+            self._tls.refuse(entry_points, condition)
+            raise
 
     def _service(self, item: Item[Router]) -> CheckedService:
         if not item.value.service:

@@ -37,7 +37,7 @@ def make_server_context(
     Args:
         options: usable ones.
         certificate: None only to try the options out.
-        ticket_secret: of the table; empty for a key of its own, so that tickets are good in this process only.
+        ticket_secret: of the table; empty for a key that only this context has.
 
     Raises:
         ssl.SSLError: OpenSSL does not take something of it.

@@ -1,9 +1,9 @@
 """The four settings of a TLS context that OpenSSL has and Python's ``ssl`` does not (3.11 to 3.13).
 
 Ticket keys, several curves, the size of the session cache, and client certificates that nobody checks. The
-``SSL_CTX`` is found where CPython keeps it, as the first field behind the object's head, and is used only after
-two values read through it have turned out to be those that Python says: on another layout ``is_available`` is
-False, and what needs these settings is refused by name.
+``SSL_CTX`` is found where CPython keeps it, as the first field behind the object's head, and is used only
+after two values read through it have turned out to be those that Python says: on another layout
+``is_available`` is False, and what needs these settings is refused by name.
 
 Source: SSL_CTX_ctrl(3), SSL_CTX_set_tlsext_ticket_key_cb(3), SSL_CTX_set1_groups(3),
 SSL_CTX_set_cert_verify_callback(3); CPython's ``PySSLContext`` in Modules/_ssl.c.
@@ -72,7 +72,7 @@ def accept_any_client_certificate(context: ssl.SSLContext) -> None:
 
 
 def name_client_authorities(context: ssl.SSLContext, path: str) -> None:
-    """Tell clients whose certificates are good, so that theirs can be found among many; does no harm if not."""
+    """Tell clients whose certificates are good, where that is possible: they choose theirs by it."""
     library = _library()
     if library is None:
         return

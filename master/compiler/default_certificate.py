@@ -1,0 +1,54 @@
+"""The certificate for names that have none: made by the master, so that all workers show the same one.
+
+Source: spec v2 section 7.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import secrets
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from master.compiler.certificates import check_pair
+from shared.table.streams import CertificateEntry, Secret
+
+COMMON_NAME = "TRAEFIK DEFAULT CERT"
+VALID_FOR = datetime.timedelta(days=365)
+SECRET_BYTES = 32
+
+
+@functools.cache
+def default_certificate() -> CertificateEntry:
+    """The self-signed certificate of this master; made once (20 ms): equal input, equal tables."""
+    key = rsa.generate_private_key(65_537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, COMMON_NAME)])
+    now = datetime.datetime.now(datetime.UTC)
+    host = f"{secrets.token_hex(16)}.{secrets.token_hex(16)}.traefik.default"
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))  # clocks of clients may be behind
+        .not_valid_after(now + VALID_FOR)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return check_pair(certificate.public_bytes(Encoding.PEM), pem)
+
+
+@functools.cache
+def ticket_secret() -> Secret:
+    """What the keys of session tickets are derived from: new with each start of the master."""
+    return Secret(secrets.token_bytes(SECRET_BYTES))
