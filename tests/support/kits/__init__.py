@@ -1,0 +1,23 @@
+"""Provider kits: for each provider a real server, or a faithful stand-in, that the contract suite drives.
+
+To add a provider to the suite: write a module with a ``Kit``, and add its line to ``KITS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from tests.support.kits.base import Kit
+
+KITS = {
+    "etcd-v3": "tests.support.kits.etcd:EtcdV3Kit",
+}
+"""Kit names, which are test ids, and where each is defined."""
+
+
+def kit_class(name: str) -> type[Kit]:
+    """The class of a kit; imported here, as it may need a client library."""
+    module, _, attribute = KITS[name].partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    assert issubclass(found, Kit)
+    return found
