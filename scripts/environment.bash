@@ -60,12 +60,13 @@ require_venv() {
 }
 
 # Programs that some tests drive. They are tried for once; without them those tests are skipped by name.
-test_packages=(slowhttptest)
+# Each is a command, and its package after a colon where that has another name.
+test_packages=(slowhttptest etcd:etcd-server redis-server)
 
 offer_test_packages() {
     local name missing=() tried=$project/.run/test-packages
     for name in "${test_packages[@]}"; do
-        command -v "$name" >/dev/null || missing+=("$name")
+        command -v "${name%%:*}" >/dev/null || missing+=("${name##*:}")
     done
     [ ${#missing[@]} -gt 0 ] && [ ! -e "$tried" ] && may_install_packages || return 0
     mkdir -p "$project/.run" && touch "$tried"
