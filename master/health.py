@@ -20,9 +20,10 @@ from shared import health
 from shared.arena import Arena
 from shared.arena_block import Block
 from shared.cells import ServerCell
-from shared.config.dynamic import LoadBalancer, ServersTransport
+from shared.config.dynamic import LoadBalancer
 from shared.health import Mark
 from shared.identities import SERVER, server_name
+from shared.table.client_tls import ClientTlsEntry
 from shared.table.entries import ServiceEntry, TransportEntry
 
 _log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class HealthMonitor:
                 continue
             self._services[entry.name] = balancer
             if health.is_checked(balancer):
-                watched.append(_watched(entry.name, balancer, transports[entry.transport].options))
+                watched.append(_watched(entry.name, balancer, transports[entry.transport].tls))
         self._draining = {each for each in self._draining if each[1] in self._urls(each[0])}
         self._reset_returned(before)
         for service, url in self._plan.update(watched, trio.current_time()):
@@ -146,7 +147,7 @@ class HealthMonitor:
     async def _check(self, check: Check) -> None:
         async with self._room:
             try:
-                failure = await self._probe.check(check.url, check.check, check.transport)
+                failure = await self._probe.check(check.url, check.check, check.tls)
             except Exception as error:  # one server's strange answer must not end the checks of all
                 _log.exception("the check of server %s of service %s broke off", check.url, check.service)
                 failure = repr(error)
@@ -215,10 +216,10 @@ class HealthMonitor:
         self._changed = trio.Event()
 
 
-def _watched(name: str, balancer: LoadBalancer, transport: ServersTransport) -> Watched:
+def _watched(name: str, balancer: LoadBalancer, tls: ClientTlsEntry) -> Watched:
     assert balancer.health_check is not None, "it is checked"
     urls = tuple(dict.fromkeys(server.url for server in balancer.servers))
-    return Watched(name, balancer.health_check, transport, urls)
+    return Watched(name, balancer.health_check, tls, urls)
 
 
 def _to_epoch(moment: float, now: float) -> float:

@@ -18,7 +18,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from shared.config.dynamic import HealthCheck, ServersTransport
+from shared.config.dynamic import HealthCheck
+from shared.table.client_tls import DEFAULT_TLS, ClientTlsEntry
 
 
 class Watched(NamedTuple):
@@ -26,7 +27,7 @@ class Watched(NamedTuple):
 
     service: str
     check: HealthCheck
-    transport: ServersTransport
+    tls: ClientTlsEntry
     urls: tuple[str, ...]
 
 
@@ -37,7 +38,7 @@ class Check(NamedTuple):
     service: str
     url: str
     check: HealthCheck
-    transport: ServersTransport
+    tls: ClientTlsEntry = DEFAULT_TLS
 
 
 class Health(NamedTuple):
@@ -177,7 +178,7 @@ class HealthPlan:
         for url, server in schedule.servers.items():
             if server.health.is_up == of_up and not server.running:
                 server.running = next(self._numbers)
-                yield Check(server.running, watched.service, url, watched.check, watched.transport)
+                yield Check(server.running, watched.service, url, watched.check, watched.tls)
 
     def _push(self, at: float, schedule: _Schedule, of_up: bool) -> None:
         heapq.heappush(self._ticks, (at, next(self._numbers), schedule, of_up))
@@ -186,5 +187,5 @@ class HealthPlan:
         return self._schedules.get(schedule.watched.service) is schedule
 
 
-def _settings(watched: Watched) -> tuple[HealthCheck, ServersTransport]:
-    return watched.check, watched.transport
+def _settings(watched: Watched) -> tuple[HealthCheck, ClientTlsEntry]:
+    return watched.check, watched.tls

@@ -14,7 +14,10 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import httpx
 import trio
 
-from shared.config.dynamic import HealthCheck, ServersTransport
+from shared.client_tls import make_client_context, names_uri
+from shared.config.dynamic import HealthCheck
+from shared.errors import ConfigError
+from shared.table.client_tls import DEFAULT_TLS, ClientTlsEntry
 
 MAX_REDIRECTS = 10
 """As in Go's client."""
@@ -30,15 +33,15 @@ class Probe:
     """Checks servers, each as its transport says. Close it at the end."""
 
     def __init__(self) -> None:
-        self._clients: dict[ServersTransport | None, httpx.AsyncClient] = {}
+        self._clients: dict[ClientTlsEntry | None, httpx.AsyncClient] = {}
 
-    async def check(self, url: str, check: HealthCheck, transport: ServersTransport) -> str:
+    async def check(self, url: str, check: HealthCheck, tls: ClientTlsEntry = DEFAULT_TLS) -> str:
         """Check one server.
 
         Args:
             url: of the server.
             check: how; its timeout is positive.
-            transport: how to speak TLS, where that is asked for.
+            tls: how to speak it, where the URL asks for it.
 
         Returns:
             Why the server is not healthy; empty if it is.
@@ -46,11 +49,11 @@ class Probe:
         failure = f"no answer within {check.timeout:g} s"
         with trio.move_on_after(check.timeout):
             try:
-                status = await self._ask(check_url(url, check), check, transport)
+                status = await self._ask(check_url(url, check), check, tls)
                 failure = _judge(status, check)
             except httpx.TooManyRedirects:
                 failure = f"more than {MAX_REDIRECTS} redirects"
-            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ConfigError) as error:
                 failure = describe_failure(error)
         return failure
 
@@ -60,25 +63,34 @@ class Probe:
             for client in self._clients.values():
                 await client.aclose()
 
-    async def _ask(self, url: str, check: HealthCheck, transport: ServersTransport) -> int:
+    async def _ask(self, url: str, check: HealthCheck, tls: ClientTlsEntry) -> int:
         """The status of the answer, behind redirects if they are to be followed."""
         request = httpx.Request(check.method or "GET", url, headers=_fields(check))
         for _ in range(MAX_REDIRECTS + 1):
-            client = self._client(transport if request.url.scheme == "https" else None)
+            is_secure = request.url.scheme == "https"
+            client = await self._client(tls if is_secure else None)
+            if is_secure and tls.server_name:
+                request.extensions = {**request.extensions, "sni_hostname": tls.server_name}
             response = await client.send(request, stream=True, follow_redirects=False)
-            await response.aclose()
+            try:
+                if is_secure and tls.peer_cert_uri:
+                    _check_uri(response, tls.peer_cert_uri)
+            finally:
+                await response.aclose()
             if not check.follow_redirects or response.next_request is None:
                 return response.status_code
             request = response.next_request
         raise httpx.TooManyRedirects("", request=request)
 
-    def _client(self, transport: ServersTransport | None) -> httpx.AsyncClient:
-        """The client for a transport; one for everything without TLS."""
-        if transport not in self._clients:
-            verify = _tls_context(transport) if transport is not None else False
+    async def _client(self, tls: ClientTlsEntry | None) -> httpx.AsyncClient:
+        """The client for a way to speak TLS; one for everything without it."""
+        if tls not in self._clients:
+            verify: ssl.SSLContext | bool = False
+            if tls is not None:  # in a thread, as the system's authorities take 20 ms to load
+                verify = await trio.to_thread.run_sync(make_client_context, tls)
             made = httpx.AsyncHTTPTransport(verify=verify, limits=_NO_KEEP_ALIVE, trust_env=False)
-            self._clients[transport] = httpx.AsyncClient(transport=made, trust_env=False, timeout=None)
-        return self._clients[transport]
+            self._clients[tls] = httpx.AsyncClient(transport=made, trust_env=False, timeout=None)
+        return self._clients[tls]
 
 
 def check_url(server_url: str, check: HealthCheck) -> str:
@@ -136,19 +148,12 @@ def _judge(status: int, check: HealthCheck) -> str:
     return "" if _LOWEST_HEALTHY <= status < _LOWEST_ILL else f"status {status}"
 
 
-def _tls_context(transport: ServersTransport) -> ssl.SSLContext:
-    """TLS as the transport asks for it.
+def _check_uri(response: httpx.Response, uri: str) -> None:
+    """Look for the URI in the certificate that the server showed.
 
     Raises:
-        OSError: a certificate cannot be used.
+        ValueError: it is not there.
     """
-    context = ssl.create_default_context()
-    if transport.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    for authority in transport.root_cas:
-        if "-----BEGIN" in authority:
-            context.load_verify_locations(cadata=authority)
-        else:
-            context.load_verify_locations(cafile=authority)
-    return context
+    secure = response.extensions["network_stream"].get_extra_info("ssl_object")
+    if not names_uri(secure.getpeercert(), uri):
+        raise ValueError(f"the certificate does not name {uri}")

@@ -18,7 +18,9 @@ import trio
 
 from shared.config.dynamic import ForwardingTimeouts, ServersTransport
 from shared.errors import PoolTimeout
-from worker.upstream import Origin, UpstreamConnection, open_stream
+from shared.table.client_tls import DEFAULT_TLS, ClientTlsEntry
+from worker.dialing import HTTP1, Dialer
+from worker.upstream import Origin, UpstreamConnection
 
 DEFAULT_MAX_IDLE = 2
 """Idle connections per host when a transport says 0 (Go's ``DefaultMaxIdleConnsPerHost``)."""
@@ -55,9 +57,16 @@ def make_settings(transport: ServersTransport) -> TransportSettings:
 class Pool:
     """Connections to one origin through one transport."""
 
-    def __init__(self, origin: Origin, settings: TransportSettings, pools: Pools) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        settings: TransportSettings,
+        pools: Pools,
+        tls: ClientTlsEntry = DEFAULT_TLS,
+    ) -> None:
         self.origin = origin
         self.settings = settings
+        self._dialer = Dialer(origin, tls, settings.dial_timeout_s)
         self._pools = pools
         self._idle: list[UpstreamConnection] = []
         self._room = trio.Semaphore(MAX_LENT)
@@ -140,7 +149,7 @@ class Pool:
 
     async def _dial_in_room(self) -> UpstreamConnection:
         try:
-            stream = await open_stream(self.origin, self.settings.dial_timeout_s)
+            stream = await self._dialer.dial((HTTP1,))
         except BaseException:
             self._room.release()
             raise
@@ -168,17 +177,23 @@ class Pools:
     """All pools of a worker. A pool lives for as long as a service uses it or connections wait in it."""
 
     def __init__(self) -> None:
-        self._known: weakref.WeakValueDictionary[tuple[Origin, ServersTransport, str], Pool] = (
-            weakref.WeakValueDictionary()
-        )
+        self._known: weakref.WeakValueDictionary[
+            tuple[Origin, ServersTransport, ClientTlsEntry, str], Pool
+        ] = weakref.WeakValueDictionary()
         self._holding: set[Pool] = set()
 
-    def get(self, origin: Origin, transport_name: str, transport: ServersTransport) -> Pool:
+    def get(
+        self,
+        origin: Origin,
+        transport_name: str,
+        transport: ServersTransport,
+        tls: ClientTlsEntry = DEFAULT_TLS,
+    ) -> Pool:
         """The pool for an origin; a transport whose options changed is another one."""
-        key = (origin, transport, transport_name)
+        key = (origin, transport, tls, transport_name)
         pool = self._known.get(key)
         if pool is None:
-            pool = self._known[key] = Pool(origin, make_settings(transport), self)
+            pool = self._known[key] = Pool(origin, make_settings(transport), self, tls)
         return pool
 
     def note_holding(self, pool: Pool) -> None:

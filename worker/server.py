@@ -77,5 +77,5 @@ def make_server(
         host_header=url.netloc.rpartition("@")[2],
         base_path=url.path if options.preserve_path else "",
         pass_host_header=balancer.pass_host_header,
-        pool=pools.get(origin, transport.name, transport.options),
+        pool=pools.get(origin, transport.name, transport.options, transport.tls),
     )

@@ -12,7 +12,10 @@ import trio
 
 from shared.headers import Headers
 from worker.bodies import READ_BYTES
+from worker.secure_stream import SecureStream
 from worker.upstream import UpstreamConnection
+
+Stream = trio.SocketStream | SecureStream
 
 
 class Tunnel:
@@ -34,7 +37,7 @@ class Tunnel:
         """Close the server's side."""
         self._link.close()
 
-    async def relay(self, downstream: trio.SocketStream, early: bytes) -> None:
+    async def relay(self, downstream: Stream, early: bytes) -> None:
         """Copy until both sides ended or one broke.
 
         Args:
@@ -49,9 +52,7 @@ class Tunnel:
         finally:
             self._link.close()
 
-    async def _copy_in(
-        self, source: trio.SocketStream, target: trio.SocketStream, first: bytes, nursery: trio.Nursery
-    ) -> None:
+    async def _copy_in(self, source: Stream, target: Stream, first: bytes, nursery: trio.Nursery) -> None:
         try:
             data = first or bytes(await source.receive_some(READ_BYTES))
             while data:
@@ -62,9 +63,7 @@ class Tunnel:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             nursery.cancel_scope.cancel()
 
-    async def _copy_out(
-        self, source: trio.SocketStream, target: trio.SocketStream, first: bytes, nursery: trio.Nursery
-    ) -> None:
+    async def _copy_out(self, source: Stream, target: Stream, first: bytes, nursery: trio.Nursery) -> None:
         try:
             data = first or bytes(await source.receive_some(READ_BYTES))
             while data:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 import select
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,24 +23,20 @@ import h11
 import trio
 
 from shared.errors import (
-    ConnectFailed,
-    ConnectTimeout,
     ExchangeError,
-    UpstreamError,
     UpstreamGone,
     UpstreamProtocolError,
 )
 from shared.headers import Headers
 from worker.bodies import READ_BYTES, WireBody
 from worker.fields import MalformedFields, parse_fields, parse_length
+from worker.secure_stream import SecureStream
 
 if TYPE_CHECKING:
     from worker.plain.link import PlainLink
 
 MAX_HEAD_BYTES = 1_048_576
 """Longest response head (Go allows 10 MiB; the fields travel through our memory whole)."""
-KEEP_ALIVE_S = 30
-"""TCP keep-alive towards servers (as Go's dialer): a machine that died does not hold an exchange for ever."""
 MAX_INTERIM = 32
 """Most 1xx responses before a final one."""
 
@@ -71,31 +66,6 @@ class UpstreamHead:
     announced_length: int | None
 
 
-async def open_stream(origin: Origin, dial_timeout_s: float) -> trio.SocketStream:
-    """Connect to a server.
-
-    Raises:
-        ConnectTimeout: not within the time.
-        ConnectFailed: not at all.
-        UpstreamError: the scheme needs what is not there yet.
-    """
-    if origin.scheme not in ("http", "unix"):
-        raise UpstreamError(f"{origin.scheme} to servers is not available yet")
-    try:
-        with trio.fail_after(dial_timeout_s):
-            if origin.scheme == "unix":
-                return await trio.open_unix_socket(origin.host)
-            stream = await trio.open_tcp_stream(origin.host, origin.port)
-    except trio.TooSlowError as error:
-        raise ConnectTimeout(f"no connection within {dial_timeout_s} s") from error
-    except OSError as error:
-        raise ConnectFailed(str(error)) from error
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
-        stream.setsockopt(socket.IPPROTO_TCP, option, KEEP_ALIVE_S)
-    return stream
-
-
 class UpstreamConnection:
     """A connection, lent to one exchange at a time.
 
@@ -106,7 +76,9 @@ class UpstreamConnection:
     """
 
     def __init__(
-        self, stream: trio.SocketStream, give_back: Callable[[UpstreamConnection, bool], None]
+        self,
+        stream: trio.SocketStream | SecureStream,
+        give_back: Callable[[UpstreamConnection, bool], None],
     ) -> None:
         self._stream = stream
         self._give_back = give_back
@@ -135,7 +107,9 @@ class UpstreamConnection:
 
     def is_alive(self) -> bool:
         """Whether an idle connection is fit for use: what can be read on it now was not asked for."""
-        return not self._news.poll(0)
+        if not self._news.poll(0):
+            return True
+        return isinstance(self._stream, SecureStream) and self._stream.is_quiet()
 
     def fileno(self) -> int:
         """Of its socket."""
@@ -230,7 +204,7 @@ class UpstreamConnection:
             body.receive_ready()  # the end is here already
         return body
 
-    def take_over(self) -> tuple[trio.SocketStream, bytes]:
+    def take_over(self) -> tuple[trio.SocketStream | SecureStream, bytes]:
         """After a 101: the stream and the bytes behind the head. ``close`` is for the caller to call."""
         rest = bytes(self._buffer)
         self._buffer.clear()

@@ -80,7 +80,9 @@ class Assembler:
             routers=tuple(entries),
             middlewares=self._middleware_entries(middlewares),
             services=self._service_entries(services, service_at, transport_at),
-            transports=tuple(TransportEntry(name, transports[name].options) for name in sorted(transports)),
+            transports=tuple(
+                TransportEntry(name, each.options, each.tls) for name, each in sorted(transports.items())
+            ),
             lists=_lists(order, models),
             streams=Streams(tls=material),
         )

@@ -11,6 +11,7 @@ import msgspec
 from shared.config.dynamic import ServersTransport, Service
 from shared.config.middlewares import Middleware
 from shared.rules.conditions import AnyCondition
+from shared.table.client_tls import ClientTlsEntry
 from shared.table.streams import DEFAULT_OPTIONS
 
 
@@ -22,10 +23,11 @@ class CheckedMiddleware(msgspec.Struct, frozen=True, eq=False):
 
 
 class CheckedTransport(msgspec.Struct, frozen=True, eq=False):
-    """A way to speak to servers that can be used."""
+    """A way to speak to servers that can be used; ``tls`` is what its files and names mean."""
 
     name: str
     options: ServersTransport
+    tls: ClientTlsEntry = ClientTlsEntry()
 
 
 class CheckedService(msgspec.Struct, frozen=True, eq=False):

@@ -11,15 +11,14 @@ from master.compiler.catalog import INTERNAL, Catalog, Item, qualify
 from master.compiler.checked import CheckedService, CheckedTransport
 from master.compiler.health_checks import require_health, settle_health_checks
 from master.compiler.internal import can_put_rules
+from master.compiler.transports import TransportChecker
 from shared.config.diagnostics import Diagnostics, nearest_name
 from shared.config.dynamic import (
     Failover,
-    ForwardingTimeouts,
     HighestRandomWeight,
     LoadBalancer,
     Mirroring,
     Server,
-    ServersTransport,
     Service,
     Weighted,
 )
@@ -27,7 +26,6 @@ from shared.config.static import StaticConfig
 from shared.errors import ConfigError
 from shared.status_ranges import StatusRanges
 
-DEFAULT_TRANSPORT = f"default@{INTERNAL}"
 INTERNAL_SERVICES = ("noop", "ping", "rest")
 MAX_SERVICE_DEPTH = 16
 """Composite services nested deeper than this are refused; nobody reads such a tree."""
@@ -74,8 +72,8 @@ class ServiceChecker:
         self._static = static
         self._found = found
         self._known = known
-        self._default = CheckedTransport(DEFAULT_TRANSPORT, default_transport(static))
-        self._transports: dict[str, CheckedTransport] = {DEFAULT_TRANSPORT: self._default}
+        self._transports = TransportChecker(catalog, static, found)
+        self._default = self._transports.default()
         self.done: dict[str, ServiceResult] = {}
         self._failed: dict[str, ConfigError] = {}
 
@@ -126,7 +124,8 @@ class ServiceChecker:
         if balancer is None or before.source is not item.value or not before.is_quiet:
             return False
         return _is_same_transport(
-            before.checked.transport, self._transport(balancer.servers_transport, item.provider)
+            before.checked.transport,
+            self._transports.get(balancer.servers_transport, item.provider, balancer.servers),
         )
 
     def _resolve(
@@ -210,7 +209,7 @@ class ServiceChecker:
         servers = tuple(
             server for index, server in enumerate(balancer.servers) if self._usable(item, server, index)
         )
-        transport = self._transport(balancer.servers_transport, item.provider)
+        transport = self._transports.get(balancer.servers_transport, item.provider, servers)
         balancer = msgspec.structs.replace(balancer, servers=servers, strategy=strategy)
         balancer = settle_health_checks(item, balancer, self._static, self._found)
         return msgspec.structs.replace(item.value, load_balancer=balancer), (), transport
@@ -228,18 +227,6 @@ class ServiceChecker:
                 "url",
             )
         return reason is None
-
-    def _transport(self, name: str, provider: str) -> CheckedTransport:
-        if not name:
-            return self._default
-        qualified = qualify(name, provider)
-        if qualified not in self._transports:
-            item = self._catalog.transports.get(qualified)
-            if item is None:
-                hint = nearest_name(qualified, self._catalog.transports)
-                raise ConfigError("", f"servers transport not found {qualified}", hint)
-            self._transports[qualified] = CheckedTransport(qualified, item.value)
-        return self._transports[qualified]
 
     def _remember(self, name: str, source: object, checked: CheckedService, mark: int) -> CheckedService:
         """Keep a result; ``mark`` is how many problems there were before it."""
@@ -263,7 +250,7 @@ def _same(
 
 
 def _is_same_transport(one: CheckedTransport, other: CheckedTransport) -> bool:
-    return one is other or (one.name == other.name and one.options == other.options)
+    return one is other or (one.name, one.options, one.tls) == (other.name, other.options, other.tls)
 
 
 def _is(one: object, other: object) -> bool:
@@ -282,21 +269,3 @@ def server_problem(url: str) -> str | None:
     if not host or any(ord(char) <= 0x20 or ord(char) == 0x7F for char in url):
         return f"bad server URL {url!r}: no usable host"
     return None
-
-
-def default_transport(static: StaticConfig) -> ServersTransport:
-    """The static ``serversTransport`` as the transport that services use when they name none."""
-    given = static.servers_transport
-    timeouts = given.forwarding_timeouts
-    return ServersTransport(
-        insecure_skip_verify=given.insecure_skip_verify,
-        root_cas=given.root_cas,
-        max_idle_conns_per_host=given.max_idle_conns_per_host,
-        forwarding_timeouts=ForwardingTimeouts(
-            dial_timeout=timeouts.dial_timeout,
-            response_header_timeout=timeouts.response_header_timeout,
-            idle_conn_timeout=timeouts.idle_conn_timeout,
-        )
-        if timeouts is not None
-        else None,
-    )

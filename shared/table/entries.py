@@ -11,6 +11,7 @@ import msgspec
 from shared.config.dynamic import ServersTransport, Service
 from shared.config.middlewares import Middleware
 from shared.rules.conditions import AnyCondition
+from shared.table.client_tls import ClientTlsEntry
 from shared.table.streams import Streams
 
 
@@ -59,10 +60,16 @@ class ServiceEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TransportEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One way to speak to servers."""
+    """One way to speak to servers.
+
+    Attributes:
+        options: as configured, without what ``tls`` says: authorities, certificates, SPIFFE.
+        tls: for servers that speak it.
+    """
 
     name: str
     options: ServersTransport
+    tls: ClientTlsEntry = ClientTlsEntry()
 
 
 class RouterList(msgspec.Struct, frozen=True, array_like=True):

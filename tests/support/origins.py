@@ -6,9 +6,11 @@ slow origins wait for an event that the test sets.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -81,10 +83,15 @@ Serve = Callable[[OriginConnection], None]
 
 
 class Origin:
-    """A server on 127.0.0.1. Each connection runs ``serve`` in a thread and is closed when that returns."""
+    """A server on 127.0.0.1. Each connection runs ``serve`` in a thread and is closed when that returns.
 
-    def __init__(self, serve: Serve) -> None:
+    With a ``tls`` context its URL is ``https://localhost:PORT``; failed handshakes are in ``refused``.
+    """
+
+    def __init__(self, serve: Serve, tls: ssl.SSLContext | None = None) -> None:
         self._serve = serve
+        self._tls = tls
+        self.refused: list[ssl.SSLError] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self._changed = threading.Condition()
         self._requests: list[ReceivedRequest] = []
@@ -100,6 +107,8 @@ class Origin:
     @property
     def url(self) -> str:
         """``http://127.0.0.1:PORT``."""
+        if self._tls is not None:
+            return f"https://localhost:{self.address[1]}"
         return f"http://{self.address[0]}:{self.address[1]}"
 
     @property
@@ -182,7 +191,10 @@ class Origin:
     def _run(self, accepted: socket.socket, number: int) -> None:
         try:
             with accepted:
-                self._serve(OriginConnection(self, accepted, number))
+                if self._tls is None:
+                    self._serve(OriginConnection(self, accepted, number))
+                else:
+                    self._serve_securely(accepted, number, self._tls)
         except (WireClosedError, OSError):
             pass  # the proxy left: the test looks at that from its own side
         except BaseException as failure:
@@ -191,6 +203,17 @@ class Origin:
             with self._changed:
                 del self._open[number]
                 self._changed.notify_all()
+
+    def _serve_securely(self, accepted: socket.socket, number: int, tls: ssl.SSLContext) -> None:
+        try:
+            secure = tls.wrap_socket(accepted, server_side=True)
+        except ssl.SSLError as refused:
+            self.refused.append(refused)
+            return
+        with secure:
+            self._serve(OriginConnection(self, secure, number))
+            with contextlib.suppress(OSError):
+                secure.unwrap()
 
 
 def _shut_down(sock: socket.socket) -> None:
@@ -201,9 +224,9 @@ def _shut_down(sock: socket.socket) -> None:
 
 
 @contextmanager
-def running_origin(serve: Serve) -> Iterator[Origin]:
+def running_origin(serve: Serve, tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
     """An origin for the length of a with block."""
-    origin = Origin(serve)
+    origin = Origin(serve, tls)
     try:
         yield origin
     finally:

@@ -8,8 +8,10 @@ import pytest
 import trio
 
 from shared import errors
+from shared.table.client_tls import ClientTlsEntry
 from worker.causes import cause_of
-from worker.upstream import Origin, open_stream
+from worker.dialing import Dialer
+from worker.upstream import Origin
 
 WORDS = [
     (errors.ConnectTimeout("x"), "connect-timeout"),
@@ -52,7 +54,7 @@ def test_a_refused_connection_is_told_from_others():
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(errors.ConnectFailed) as failure:
-            trio.run(open_stream, Origin("http", *bound.getsockname()), 5.0)
+            trio.run(Dialer(Origin("http", *bound.getsockname()), ClientTlsEntry(), 5.0).dial, ())
     assert cause_of(failure.value) == "connect-refused"
 
 
@@ -62,5 +64,5 @@ def test_a_name_that_does_not_exist(monkeypatch):
 
     monkeypatch.setattr(trio.socket, "getaddrinfo", find_nothing)
     with pytest.raises(errors.ConnectFailed) as failure:
-        trio.run(open_stream, Origin("http", "nowhere.invalid", 80), 5.0)
+        trio.run(Dialer(Origin("http", "nowhere.invalid", 80), ClientTlsEntry(), 5.0).dial, ())
     assert cause_of(failure.value) == "name-not-found"

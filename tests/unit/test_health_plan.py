@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 from master.health_plan import Check, HealthPlan, Watched
-from shared.config.dynamic import HealthCheck, ServersTransport
-
-TRANSPORT = ServersTransport()
+from shared.config.dynamic import HealthCheck
+from shared.table.client_tls import DEFAULT_TLS
 
 
 def watched(*urls: str, service: str = "s", **settings) -> Watched:
-    return Watched(service, HealthCheck(**{"path": "/h", "interval": 10.0, **settings}), TRANSPORT, urls)
+    return Watched(service, HealthCheck(**{"path": "/h", "interval": 10.0, **settings}), DEFAULT_TLS, urls)
 
 
 class Bench:

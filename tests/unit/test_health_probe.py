@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from master.health_probe import MAX_REDIRECTS, Probe, check_url
-from shared.config.dynamic import HealthCheck, ServersTransport
+from shared.config.dynamic import HealthCheck
 from tests.support.origins import answering_slowly, echo, running_origin, scripted
 from tests.support.vectors import vectors
 
@@ -20,7 +20,7 @@ def probe(url: str, check: HealthCheck) -> str:
     async def run() -> str:
         made = Probe()
         try:
-            return await made.check(url, check, ServersTransport())
+            return await made.check(url, check)
         finally:
             await made.aclose()
 
