@@ -6,7 +6,7 @@ The words are ours or the server's, never the client library's: those quote URLs
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
@@ -169,6 +169,16 @@ def parse_endpoint(provider: str, endpoint: str, *, is_tls: bool) -> httpx.URL:
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigError(f"providers.{provider}.endpoints", reason)
     return url
+
+
+def check_endpoints(provider: str, endpoints: Iterable[str], *, is_tls: bool) -> None:
+    """Check that every endpoint can be read.
+
+    Raises:
+        ConfigError: one cannot.
+    """
+    for each in endpoints:
+        parse_endpoint(provider, each, is_tls=is_tls)
 
 
 def show_endpoint(url: httpx.URL) -> str:

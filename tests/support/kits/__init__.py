@@ -11,6 +11,7 @@ from tests.support.kits.base import Kit
 
 KITS = {
     "etcd-v3": "tests.support.kits.etcd:EtcdV3Kit",
+    "etcd-v2": "tests.support.kits.etcd:EtcdV2Kit",
 }
 """Kit names, which are test ids, and where each is defined."""
 

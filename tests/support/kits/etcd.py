@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ BATCH = 96
 """Pairs of one transaction, a multiple of those of one route; etcd takes 128."""
 ROOT_PASSWORD = "root-pass"
 USER = "proxy"
+
+
+V2_CONNECTIONS = 16
+"""Writers side by side: the v2 API takes one key per request."""
 
 
 def encoded(text: str) -> str:
@@ -155,3 +160,71 @@ class EtcdV3Kit(Kit):
         body = {"name": "root", "password": ROOT_PASSWORD}
         answer = self.server.client.post("/v3/auth/authenticate", json=body)
         self._token = answer.json()["token"] if answer.status_code == 200 else ""
+
+
+class EtcdV2Kit(EtcdV3Kit):
+    """v1's layout through etcd's v2 API, from v1's own section."""
+
+    layout = keys.V1
+    root = "/traefik"
+    many = 2_500  # 10,000 keys, each a request
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._is_guarded = False
+
+    def clear(self) -> None:
+        if self._is_guarded:
+            self._call("DELETE", "/v2/auth/enable")
+            self._call("DELETE", f"/v2/auth/users/{USER}")
+            self._is_guarded = False
+        self._call("DELETE", f"/v2/keys{self.root}?recursive=true")
+
+    def settings(self, host: str, port: int, password: str = "") -> str:
+        user = f'username = "{USER}"\npassword = "{password}"\n' if password else ""
+        return f'[etcd]\nendpoint = "{host}:{port}"\nprefix = "{self.root}"\n{user}'
+
+    def remove(self, routes: Sequence[Route]) -> None:
+        for route in routes:
+            for each in self.layout.folders(route):
+                self._call("DELETE", f"/v2/keys{self.root}/{each}?recursive=true")
+
+    def put(self, pairs: dict[str, str]) -> None:
+        with ThreadPoolExecutor(V2_CONNECTIONS) as threads:
+            for answer in threads.map(self._put_key, pairs.items()):
+                assert answer.status_code in (200, 201), answer.text
+
+    def set_password(self, password: str) -> None:
+        """Users of the v2 API; strangers may read nothing. A request that waits already is let wait on."""
+        if self._is_guarded:
+            self._call("PUT", f"/v2/auth/users/{USER}", {"user": USER, "password": password})
+        else:
+            self._guard(password)
+        self.stop()
+        self.start()
+
+    def _guard(self, password: str) -> None:
+        for name, secret in (("root", ROOT_PASSWORD), (USER, password)):
+            self._call("PUT", f"/v2/auth/users/{name}", {"user": name, "password": secret})
+        everything = {"kv": {"read": ["/*"], "write": ["/*"]}}
+        self._call("PUT", "/v2/auth/roles/reader", {"role": "reader", "permissions": everything})
+        self._call("PUT", f"/v2/auth/users/{USER}", {"user": USER, "grant": ["reader"]})
+        self._call("PUT", "/v2/auth/enable")
+        self._is_guarded = True
+        self._call("PUT", "/v2/auth/roles/guest", {"role": "guest", "revoke": everything})
+
+    def make_impatient(self, set_constant: Callable[[str, float], None]) -> None:
+        set_constant("providers.etcd_v2.EtcdV2Store.check_s", 0.3)
+        set_constant("providers.etcd_v2.ANSWER_S", 1.0)
+
+    def _put_key(self, pair: tuple[str, str]) -> httpx.Response:
+        return self.server.client.put(f"/v2/keys{pair[0]}", data={"value": pair[1]}, auth=self._auth)
+
+    def _call(self, method: str, path: str, body: Any = None) -> None:
+        """One call; what is there already or is not there any more is fine."""
+        answer = self.server.client.request(method, path, json=body, auth=self._auth)
+        assert answer.status_code in (200, 201, 404, 409), f"{path}: {answer.text}"
+
+    @property
+    def _auth(self) -> tuple[str, str]:
+        return ("root", ROOT_PASSWORD)
