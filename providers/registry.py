@@ -20,6 +20,7 @@ from shared.errors import ConfigError
 
 _SECTIONS: dict[str, str] = {
     "file": "providers.file",
+    "docker": "providers.docker",
     "etcd": "providers.etcd",
     "http": "providers.http",
     "rest": "providers.rest",

@@ -22,8 +22,9 @@ MIDDLEWARES = (
     *("stripPrefix", "stripPrefixRegex"),
 )
 CLAIMED = {
-    "v1": ("cli", "duration", "forward", "kv", "redirect", "rules", "static"),
+    "v1": ("cli", "constraints", "docker", "duration", "forward", "kv", "redirect", "rules", "static"),
     "v2": (
+        *("provider.docker", "provider.docker.merge"),
         *("forwardedHeaders", "notfound", "path.*", "priority", "proxy.*", "query.*", "static.*"),
         *("provider.kv", "rule.v2", "rule.v2.invalid", "rule.v3", "rule.v3.invalid"),
         *(f"middleware.{kind}" for kind in MIDDLEWARES),
