@@ -61,7 +61,7 @@ require_venv() {
 
 # Programs that some tests drive. They are tried for once; without them those tests are skipped by name.
 # Each is a command, and its package after a colon where that has another name.
-test_packages=(slowhttptest etcd:etcd-server redis-server)
+test_packages=(slowhttptest etcd:etcd-server redis-server dockerd:docker.io busybox:busybox-static)
 
 offer_test_packages() {
     local name missing=() tried=$project/.run/test-packages

@@ -35,10 +35,11 @@ def missing_part() -> str:
 class DockerEngine:
     """An engine that runs. Made by ``docker_engine``."""
 
-    def __init__(self, folder: Path, more: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, more: tuple[str, ...] = (), live_restore: bool = True) -> None:
         self.folder = folder
         self.socket = folder / "docker.sock"
-        self._more = more
+        # Containers outlive a stop of their engine; swarm does not go with it.
+        self._more = (*more, "--live-restore") if live_restore else more
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -96,7 +97,9 @@ class DockerEngine:
     ) -> str:
         """Start a container; its id."""
         written = [f"--label={label}={value}" for label, value in labels.items()]
-        return self("run", "--detach", "--stop-timeout=1", f"--name={name}", *written, *options, IMAGE, *command)
+        return self(
+            "run", "--detach", "--stop-timeout=1", f"--name={name}", *written, *options, IMAGE, *command
+        )
 
     def remove(self, *names: str) -> None:
         """Kill and remove containers."""
@@ -122,14 +125,15 @@ class DockerEngine:
 
 
 @contextlib.contextmanager
-def docker_engine(*more: str) -> Iterator[DockerEngine]:
+def docker_engine(*more: str, live_restore: bool = True) -> Iterator[DockerEngine]:
     """An engine with the image ``IMAGE``, which has ``/bin/busybox`` and an empty page ``/www/index.html``.
 
     Args:
         more: further options of dockerd.
+        live_restore: whether containers go on while the engine is stopped.
     """
     folder = Path(tempfile.mkdtemp(prefix="pd-"))
-    engine = DockerEngine(folder, more)
+    engine = DockerEngine(folder, more, live_restore)
     try:
         engine.start()
         _make_image(engine)
@@ -137,7 +141,15 @@ def docker_engine(*more: str) -> Iterator[DockerEngine]:
         engine.remove_all()
     finally:
         engine.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        _unmount(folder)
+        shutil.rmtree(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """What dockerd leaves mounted below its folders: its network namespace and, at times, its root."""
+    places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for place in sorted((each for each in places if each.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", place], check=True, timeout=COMMAND_LIMIT_S)
 
 
 def _make_image(engine: DockerEngine) -> None:
