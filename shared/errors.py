@@ -151,6 +151,12 @@ class NoRoute(RoutingError):
     status = 404
 
 
+class Misdirected(RoutingError):
+    """The request came over a connection that was made under other TLS options than its router's."""
+
+    status = 421
+
+
 class NoServerAvailable(RoutingError):
     """The service has no usable server.
 

@@ -45,6 +45,7 @@ from worker.reception import Reception
 from worker.routes import Routes
 from worker.services import Services
 from worker.state import Counts, Entrance, Generations, Lifetime, make_entrance
+from worker.tls.material import Contexts, TlsMaterial
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Worker:
             **make_gateway(boot.gateway, self._pools),
         }
         self._services = Services(self._pools, internal)
+        self._contexts = Contexts()
         self._first_table = trio.Event()
         self._stop = trio.Event()
         self._connections: trio.Nursery | None = None
@@ -126,7 +128,9 @@ class Worker:
         async with trio.open_nursery() as connections, trio.open_nursery() as lanes:
             self._connections = connections
             room, has_plain_lane = Room(connection_limit()), GENERAL_LANE_ONLY not in os.environ
-            reception = Reception(self._context, room, connections, has_plain_lane=has_plain_lane)
+            reception = Reception(
+                self._context, room, connections, has_plain_lane=has_plain_lane, contexts=self._contexts
+            )
             if reception.lane is not None:
                 lanes.start_soon(reception.lane.run)
                 lanes.start_soon(reception.lane.run_sweeper)
@@ -177,6 +181,8 @@ class Worker:
                 await self._install(message.generation, fds)
             case control.Commit():
                 generations.commit(message.generation)
+                if generations.routes is not None:
+                    self._contexts.keep_only(generations.routes.tls.content)
             case control.Rollback():
                 if generations.roll_back(message.generation):
                     logs.set_generation(generations.number)
@@ -200,9 +206,9 @@ class Worker:
 
     async def _install(self, generation: int, fds: tuple[int, ...]) -> None:
         try:
-            table = await trio.to_thread.run_sync(_read_table, generation, fds)
+            table, tls = await trio.to_thread.run_sync(_read_table, generation, fds)
             started = time.perf_counter()
-            routes = Routes(table, self._services.endpoint_maker(table), self._build_step)
+            routes = Routes(table, self._services.endpoint_maker(table), self._build_step, tls)
             self._context.generations.install(generation, routes)
             pause_ms = (time.perf_counter() - started) * 1000
         except Exception as error:  # whatever is wrong with a table, the one before serves on
@@ -273,7 +279,7 @@ async def run(boot: WorkerBoot, channel: Channel[control.ToWorker], listeners: L
     await Worker(boot, channel, listeners).run()
 
 
-def _read_table(generation: int, fds: tuple[int, ...]) -> Table:
+def _read_table(generation: int, fds: tuple[int, ...]) -> tuple[Table, TlsMaterial]:
     """Map and check a table; in a thread, as this looks at every byte.
 
     Raises:
@@ -289,4 +295,4 @@ def _read_table(generation: int, fds: tuple[int, ...]) -> Table:
     if table.generation != generation:
         raise ControlError(f"Install {generation} came with a table of generation {table.generation}")
     table.warm()
-    return table
+    return table, TlsMaterial(table.streams().tls)

@@ -21,6 +21,7 @@ import trio
 from shared.errors import BadRequest, ClientGone, DownstreamError, ExchangeError
 from shared.headers import Headers
 from worker.access_log import AccessLog, Record
+from worker.client_stream import ClientStream
 from worker.departures import Departures
 from worker.downstream import Downstream
 from worker.exchange import Exchange
@@ -37,6 +38,7 @@ from worker.response_head import encode_interim_head
 from worker.response_stream import send_response
 from worker.resumption import Resumption
 from worker.state import Counts, Entrance, Generations, Lifetime, seconds
+from worker.tls.stream import TlsStream
 from worker.tunnel import Tunnel
 
 logger = logging.getLogger(__name__)
@@ -90,7 +92,7 @@ class Connection:
     """
 
     def __init__(
-        self, stream: trio.SocketStream, peer: Peer, entrance: Entrance, context: Context, opening: Opening
+        self, stream: ClientStream, peer: Peer, entrance: Entrance, context: Context, opening: Opening
     ) -> None:
         self._stream = stream
         self._entrance = entrance
@@ -194,6 +196,7 @@ class Connection:
         note_peer(request, self._entrance.trust)
         exchange = Exchange(request, self._entrance.name, self._entrance.settings, tls=self._entrance.tls)
         exchange.generation = self._context.generations.number
+        exchange.session = self._stream.session if isinstance(self._stream, TlsStream) else None
         exchange.started_at = trio.current_time()
         exchange.resumption, self._resumption = self._resumption, None
         if request.version == "1.1":

@@ -14,7 +14,6 @@ Source: RFC 9112 sections 2.2, 9.6; RFC 9110 section 10.1.1.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import struct
@@ -25,6 +24,7 @@ import trio
 from shared.errors import BadRequest, ClientGone, ExchangeError, HeadersTooLarge, RequestTimeout, UriTooLong
 from worker.bodies import READ_BYTES, WireBody
 from worker.chunks import MAX_LINE_BYTES
+from worker.client_stream import ClientStream, receive_nowait
 from worker.departures import Presence
 from worker.messages import Body, BytesBody
 from worker.request_head import MAX_TARGET_BYTES, RequestHead
@@ -62,7 +62,7 @@ class Downstream:
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        stream: ClientStream,
         presence: Presence,
         *,
         read_timeout_s: float,
@@ -95,8 +95,7 @@ class Downstream:
 
     def poll(self) -> bool:
         """Whether a request begins in what the kernel has. Asked before an idle connection is closed."""
-        with contextlib.suppress(OSError):
-            self._buffer += os.read(self.stream.socket.fileno(), READ_BYTES)
+        self._buffer += receive_nowait(self.stream, READ_BYTES)
         return self.has_buffered()
 
     async def read_head(self, max_bytes: int) -> bytes:

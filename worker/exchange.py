@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shared.config.static import EntryPoint
     from worker.resumption import Resumption
     from worker.routes import Route
+    from worker.tls.stream import TlsSession
 
 OnInterim = Callable[[int, bytes, Headers], Awaitable[None]]
 
@@ -40,6 +41,7 @@ class Exchange:
         uploads: where request bodies are sent from while the response comes; None when there is no body.
         endings: what to do when the exchange is over, whatever became of it; latest first.
         resumption: what the plain lane did of it already, if it began there.
+        session: of its connection, if that is TLS.
         on_interim: passes 1xx responses (status, reason, fields) to the client, if it understands them.
     """
 
@@ -63,6 +65,7 @@ class Exchange:
         "resumption",
         "route",
         "server_url",
+        "session",
         "started_at",
         "status",
         "tls",
@@ -100,6 +103,7 @@ class Exchange:
         self.uploads: trio.Nursery | None = None
         self.on_interim: OnInterim | None = None
         self.resumption: Resumption | None = None
+        self.session: TlsSession | None = None
         self.endings: list[Callable[[], None]] = []
 
     def occupy(self, block: Block) -> None:

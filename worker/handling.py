@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from shared.errors import ExchangeError, NoRoute
+from shared.errors import ExchangeError, Misdirected, NoRoute
+from shared.table.streams import DEFAULT_OPTIONS
 from worker import replies
 from worker.exchange import Exchange
 from worker.messages import Response
 from worker.request_head import RefusedField, RefusedTarget, check_escapes
-from worker.routes import Routes
+from worker.routes import Route, Routes
 from worker.state import Entrance
 
 
@@ -27,7 +28,19 @@ async def handle(exchange: Exchange, entrance: Entrance, routes: Routes | None) 
         raise NoRoute("no router matches")
     exchange.route = route
     check_escapes(exchange.request, entrance.rules)
+    check_options(exchange, route)
     return await route.handler(exchange)
+
+
+def check_options(exchange: Exchange, route: Route) -> None:
+    """Refuse a request whose connection was made under other TLS options than its router asks for.
+
+    Raises:
+        Misdirected: so it is (spec v2 section 7, domain fronting).
+    """
+    session = exchange.session
+    if session is not None and session.options != (route.entry.tls_options or DEFAULT_OPTIONS):
+        raise Misdirected("other TLS options than those of the connection")
 
 
 def reply_to(error: ExchangeError) -> Response:

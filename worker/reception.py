@@ -1,11 +1,15 @@
 """Where connections go: into the plain lane, into a task of the general lane, and from one to the other.
 
+The first byte of a connection says whether it is TLS; every entrypoint takes both. A handshake has a task and
+goes by the routes in force at its beginning; what is inside is served like any connection, in either lane.
+
 A connection has one place in the worker's room for all of its life, whichever lane it is in. It begins in the
 plain lane, costs a task only while the general lane has it, and goes back when it is idle.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import socket
 from typing import Any
@@ -14,12 +18,19 @@ import trio
 
 from shared.addresses import parse_ip
 from worker.admission import Place, Room
+from worker.client_stream import close, open_stream, release
 from worker.connection import Connection, Context, Opening
+from worker.downstream import HEAD_DEADLINE_S
 from worker.plain.client import PlainClient
 from worker.plain.lane import PlainLane
 from worker.request_head import Peer
 from worker.resumption import Resumption
 from worker.state import Entrance
+from worker.tls.client_hello import HANDSHAKE_RECORD, BadClientHello
+from worker.tls.handshake import HANDSHAKE_S, MAX_HANDSHAKES, refuse, start_tls
+from worker.tls.material import Contexts, TlsRefused
+from worker.tls.peeking import peek_client_hello
+from worker.tls.stream import TlsSession, TlsStream
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +46,17 @@ class Reception:
         room: the places for connections.
         connections: where the tasks of the general lane run.
         has_plain_lane: False sends everything through the general lane.
+        contexts: TLS contexts of the worker.
     """
 
     def __init__(
-        self, context: Context, room: Room, connections: trio.Nursery, *, has_plain_lane: bool = True
+        self,
+        context: Context,
+        room: Room,
+        connections: trio.Nursery,
+        *,
+        has_plain_lane: bool = True,
+        contexts: Contexts | None = None,
     ) -> None:
         self._context = context
         self._room = room
@@ -46,8 +64,16 @@ class Reception:
         self.lane: PlainLane | None = None
         if has_plain_lane:
             self.lane = PlainLane(
-                context.generations, context.lifetime, context.counts, context.access_log, self._promote
+                context.generations,
+                context.lifetime,
+                context.counts,
+                context.access_log,
+                self._promote,
+                self._hand_over,
             )
+        self._over_tls: dict[str, Entrance] = {}
+        self._contexts = contexts if contexts is not None else Contexts()
+        self._handshakes = 0
 
     async def wait_for_room(self) -> None:
         """Wait until a connection may be taken."""
@@ -85,23 +111,110 @@ class Reception:
             accepted.close()
             place.release()
             return
-        if self.lane is not None and not self.lane.is_draining and entrance.is_plain:
-            self.lane.adopt(accepted, entrance, peer, place)
+        lane = self._lane_for(entrance)
+        if lane is not None:
+            lane.adopt(accepted, entrance, peer, place, is_new=True)
         else:
-            opening = Opening(opened_at=trio.current_time())
-            self._connections.start_soon(self._serve, accepted, entrance, peer, place, opening)
+            self._connections.start_soon(self._begin, accepted, entrance, peer, place)
+
+    def _lane_for(self, entrance: Entrance) -> PlainLane | None:
+        """The plain lane, if connections of an entrypoint may be in it now."""
+        is_open = self.lane is not None and not self.lane.is_draining and entrance.is_plain
+        return self.lane if is_open else None
 
     def _promote(self, client: PlainClient, data: bytes, resumption: Resumption | None) -> None:
         opening = Opening(client.opened_at, client.served, data, resumption)
         self._connections.start_soon(
-            self._serve, client.sock, client.entrance, client.peer, client.place, opening
+            self._serve, client.sock, client.entrance, client.peer, client.place, opening, client.session
         )
 
+    def _hand_over(self, client: PlainClient) -> None:
+        self._connections.start_soon(
+            self._secure, client.sock, client.entrance, client.peer, client.place, client.opened_at
+        )
+
+    async def _begin(self, accepted: socket.socket, entrance: Entrance, peer: Peer, place: Place) -> None:
+        """A new connection without the plain lane: its first byte says whether it is TLS."""
+        opened_at = trio.current_time()
+        limit_s = entrance.settings.transport.responding_timeouts.read_timeout or HEAD_DEADLINE_S
+        first = b""
+        waiting = trio.CancelScope(deadline=opened_at + limit_s)
+        try:
+            with waiting:
+                self._context.lifetime.enter_idle(waiting)
+                await trio.lowlevel.wait_readable(accepted)
+                first = accepted.recv(1, socket.MSG_PEEK)
+        except OSError:
+            first = b""
+        finally:
+            self._context.lifetime.leave_idle(waiting)
+            if not first:
+                accepted.close()
+                place.release()
+        if first and first[0] == HANDSHAKE_RECORD:
+            await self._secure(accepted, entrance, peer, place, opened_at)
+        elif first:
+            await self._serve(accepted, entrance, peer, place, Opening(opened_at=opened_at), None)
+
+    async def _secure(
+        self, accepted: socket.socket, entrance: Entrance, peer: Peer, place: Place, opened_at: float
+    ) -> None:
+        """Shake hands, then serve what is inside as any other connection."""
+        stream = None
+        try:
+            stream = await self._shake_hands(accepted, entrance, peer)
+        except Exception:
+            logger.exception("a handshake of entrypoint %s failed; its connection is closed", entrance.name)
+        finally:
+            if stream is None:
+                accepted.close()
+                place.release()
+        if stream is None:
+            return
+        inside = self._over_tls.get(entrance.name)
+        if inside is None:
+            inside = self._over_tls[entrance.name] = dataclasses.replace(entrance, tls=True)
+        peer = dataclasses.replace(peer, scheme="https")
+        sock, session = release(stream), stream.session
+        lane = self._lane_for(inside)
+        if lane is not None:
+            lane.adopt(sock, inside, peer, place, session=session)
+        else:
+            await self._serve(sock, inside, peer, place, Opening(opened_at=opened_at), session)
+
+    async def _shake_hands(self, accepted: socket.socket, entrance: Entrance, peer: Peer) -> TlsStream | None:
+        """The connection with TLS on it; None, with the client told why, when there is none to be."""
+        routes = self._context.generations.routes
+        if routes is None or self._handshakes >= MAX_HANDSHAKES:
+            return None
+        self._handshakes += 1
+        try:
+            with trio.move_on_after(HANDSHAKE_S):
+                hello = await peek_client_hello(accepted)
+                local_ip = accepted.getsockname()[0]
+                choice = routes.tls.choose(self._contexts, entrance.name, hello.server_name, local_ip)
+                return await start_tls(accepted, hello, choice)
+            logger.debug("%s: no handshake with %s in time", entrance.name, peer.ip)
+        except TlsRefused as error:
+            logger.debug("%s: no handshake with %s: %s", entrance.name, peer.ip, error)
+            refuse(accepted, error.alert)
+        except (OSError, BadClientHello) as error:
+            logger.debug("%s: no handshake with %s: %s", entrance.name, peer.ip, error)
+        finally:
+            self._handshakes -= 1
+        return None
+
     async def _serve(
-        self, accepted: socket.socket, entrance: Entrance, peer: Peer, place: Place, opening: Opening
+        self,
+        accepted: socket.socket,
+        entrance: Entrance,
+        peer: Peer,
+        place: Place,
+        opening: Opening,
+        session: TlsSession | None,
     ) -> None:
         """A connection's stay in the general lane. Nothing it does ends the worker."""
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
+        stream = open_stream(accepted, session)
         connection = Connection(stream, peer, entrance, self._context, opening)
         returns = False
         try:
@@ -111,8 +224,7 @@ class Reception:
             logger.exception("a connection of entrypoint %s failed; it is closed", entrance.name)
         finally:
             if not returns or self.lane is None or self.lane.is_draining:
-                stream.socket.close()
+                close(stream)
                 place.release()
         if returns and self.lane is not None and not self.lane.is_draining:
-            sock = socket.socket(fileno=stream.socket.detach())
-            self.lane.adopt(sock, entrance, peer, place, connection.served)
+            self.lane.adopt(release(stream), entrance, peer, place, connection.served, session=session)

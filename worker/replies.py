@@ -16,6 +16,7 @@ from shared.errors import (
     ContentTooLarge,
     DownstreamError,
     ExchangeError,
+    Misdirected,
     NoRoute,
     NoServerAvailable,
 )
@@ -39,6 +40,8 @@ def for_error(error: ExchangeError) -> Response:
     match error:
         case NoRoute():
             return http_error(error.status, NOT_FOUND_TEXT)
+        case Misdirected():
+            return http_error(error.status, _words(error.status))
         case NoServerAvailable(is_v1=True):
             return plain(error.status)
         case NoServerAvailable():

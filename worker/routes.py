@@ -14,6 +14,7 @@ from shared.table.entries import MiddlewareEntry, RouterEntry, ServiceEntry
 from shared.table.reader import Table
 from worker.matching import match
 from worker.pipeline import Handler, Step, compose
+from worker.tls.material import TlsMaterial
 
 _INTERNAL_SUFFIX = "@internal"
 
@@ -65,10 +66,18 @@ class Routes:
         table: an opened table.
         make_endpoint: makes what forwards to a service.
         build_step: makes the step of a middleware.
+        tls: certificates and options of this generation; by default those of the table.
     """
 
-    def __init__(self, table: Table, make_endpoint: MakeEndpoint, build_step: BuildStep) -> None:
+    def __init__(
+        self,
+        table: Table,
+        make_endpoint: MakeEndpoint,
+        build_step: BuildStep,
+        tls: TlsMaterial | None = None,
+    ) -> None:
         self.table = table
+        self.tls = tls if tls is not None else TlsMaterial(table.streams().tls)
         self._make_endpoint = make_endpoint
         self._build_step = build_step
         self._predicates: dict[int, Predicate] = {}

@@ -42,7 +42,7 @@ class Entrance:
     def is_plain(self) -> bool:
         """Whether its connections may be in the plain lane, which does not count their exchanges or age."""
         transport = self.settings.transport
-        return not self.tls and not transport.keep_alive_max_requests and not transport.keep_alive_max_time
+        return not transport.keep_alive_max_requests and not transport.keep_alive_max_time
 
 
 def make_entrance(name: str, settings: EntryPoint, hostname: str) -> Entrance:

@@ -12,10 +12,11 @@ import trio
 
 from shared.headers import Headers
 from worker.bodies import READ_BYTES
+from worker.client_stream import ClientStream
 from worker.secure_stream import SecureStream
 from worker.upstream import UpstreamConnection
 
-Stream = trio.SocketStream | SecureStream
+Stream = ClientStream | SecureStream
 
 
 class Tunnel:

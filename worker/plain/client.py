@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -28,6 +30,8 @@ from worker.plain.plan import Plan
 from worker.request_head import Peer
 from worker.state import Entrance
 from worker.target import Target
+from worker.tls.client_hello import HANDSHAKE_RECORD
+from worker.tls.stream import TlsSession, end_sending, receiver, sender
 
 if TYPE_CHECKING:
     from worker.plain.lane import PlainLane
@@ -39,6 +43,7 @@ READ_BYTES = 65_536
 DROPS_PER_EVENT = 4
 """Reads from a client that is to close and sends on."""
 
+_TLS_HANDSHAKE = bytes((HANDSHAKE_RECORD,))
 _GONE = select.EPOLLHUP | select.EPOLLERR
 
 
@@ -51,6 +56,7 @@ class PlainClient:
         peer: the other end.
         place: held for as long as the connection lives.
         lane: drives it.
+        session: of a TLS connection; without one, the first byte says whether it will be one.
     """
 
     __slots__ = (
@@ -59,6 +65,7 @@ class PlainClient:
         "fd",
         "first_byte_s",
         "is_lingering",
+        "is_new",
         "is_readable",
         "lane",
         "last_active",
@@ -72,6 +79,7 @@ class PlainClient:
         "recv",
         "send",
         "served",
+        "session",
         "sock",
         "started",
         "target",
@@ -85,11 +93,16 @@ class PlainClient:
         place: Place,
         lane: PlainLane,
         plans: dict[bytes, Plan],
+        session: TlsSession | None = None,
     ) -> None:
         self.sock = sock
         self.fd = sock.fileno()
-        self.recv = sock.recv
-        self.send = sock.send
+        self.recv: Callable[[int], bytes] = sock.recv
+        self.send: Callable[[bytes], int] = sock.send
+        self.session = session
+        if isinstance(sock, ssl.SSLSocket):
+            self.recv, self.send = receiver(sock), sender(sock)
+        self.is_new = False
         self.entrance = entrance
         self.peer = peer
         self.place = place
@@ -128,11 +141,14 @@ class PlainClient:
         """Say that nothing more comes, and read on until the client closes: an early close eats answers."""
         self.is_lingering = True
         try:
-            self.sock.shutdown(socket.SHUT_WR)
+            if isinstance(self.sock, ssl.SSLSocket):
+                end_sending(self.sock)
+            else:
+                self.sock.shutdown(socket.SHUT_WR)
         except OSError:
             self.lane.close(self)
             return
-        if self.is_readable:
+        if self.is_readable or self.session is not None:
             self._drop()
 
     def _drop(self) -> None:
@@ -149,6 +165,9 @@ class PlainClient:
         self.lane.close(self)
 
     def _read_request(self) -> None:
+        if self.is_new and self._begins_tls():
+            self.lane.hand_over(self)
+            return
         try:
             data = self.recv(READ_BYTES)
         except BlockingIOError:
@@ -159,6 +178,9 @@ class PlainClient:
         if not data:
             self.lane.close(self)
             return
+        # A TLS record at a time is read, and what is behind it raises no new event.
+        if self.session is not None:
+            self.is_readable = True
         lane = self.lane
         plan = self.plans.get(data)
         if plan is None or plan.generation != lane.generation:
@@ -167,6 +189,15 @@ class PlainClient:
                 lane.promote(self, data)
                 return
         lane.start(self, plan, data)
+
+    def _begins_tls(self) -> bool:
+        """Whether the first byte of a connection is that of a TLS handshake; it stays unread."""
+        try:
+            first = self.sock.recv(1, socket.MSG_PEEK)
+        except OSError:  # nothing yet, or broken: the next read tells
+            return False
+        self.is_new = False
+        return first == _TLS_HANDSHAKE
 
     def take(self, data: bytes) -> bool:
         """Send bytes of a response, keeping what the kernel does not take; False if the client is gone."""

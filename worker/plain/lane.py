@@ -14,6 +14,7 @@ import contextlib
 import logging
 import select
 import socket
+import ssl
 import struct
 import time
 import weakref
@@ -35,6 +36,7 @@ from worker.resumption import Resumption
 from worker.server import Server
 from worker.state import Counts, Entrance, Generations, Lifetime, seconds
 from worker.target import Target
+from worker.tls.stream import TlsSession, say_goodbye
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,13 @@ Promote = Callable[[PlainClient, bytes, Resumption | None], None]
 """Starts the general lane on a connection: the bytes already read, and the exchange that has begun if any."""
 
 
+HandOver = Callable[[PlainClient], None]
+"""Starts a handshake on a connection."""
+
+BookKey = tuple[str, str, tuple[str, tuple[bytes, ...]] | None]
+"""What the plans of a connection depend on: entrypoint, peer, and what TLS says about the client."""
+
+
 class Book(dict[bytes, Plan]):
     """The plans of one peer at one entrypoint; shared by its connections and gone with the last of them."""
 
@@ -79,6 +88,7 @@ class PlainLane:
     Args:
         generations, lifetime, counts, access_log: of the worker.
         promote: the way into the general lane.
+        hand_over: takes a connection that turns out to be TLS, all of its bytes unread.
     """
 
     def __init__(
@@ -88,16 +98,18 @@ class PlainLane:
         counts: Counts,
         access_log: AccessLog | None,
         promote: Promote,
+        hand_over: HandOver,
     ) -> None:
         self._generations = generations
         self._lifetime = lifetime
         self._counts = counts
         self._access_log = access_log
         self._promote = promote
+        self._hand_over = hand_over
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._clients: dict[int, PlainClient] = {}
-        self._books: weakref.WeakValueDictionary[tuple[str, str], Book] = weakref.WeakValueDictionary()
+        self._books: weakref.WeakValueDictionary[BookKey, Book] = weakref.WeakValueDictionary()
         self._plan_count = 0
         self._seen: set[int] = set()
         self._due: deque[PlainLink] = deque()
@@ -113,18 +125,43 @@ class PlainLane:
     # -- doors ---------------------------------------------------------------------------------------------
 
     def adopt(
-        self, sock: socket.socket, entrance: Entrance, peer: Peer, place: Place, served: int = 0
+        self,
+        sock: socket.socket,
+        entrance: Entrance,
+        peer: Peer,
+        place: Place,
+        served: int = 0,
+        *,
+        session: TlsSession | None = None,
+        is_new: bool = False,
     ) -> None:
-        """Take a connection that is idle, or new: both wait for a head."""
-        key = (entrance.name, peer.ip)
+        """Take a connection that is idle, or new: both wait for a head.
+
+        Args:
+            sock: its socket; an ``SSLSocket`` if there is a session.
+            entrance: where it came in.
+            peer: the other end.
+            place: held as long as it lives.
+            served: exchanges so far.
+            session: of a TLS connection.
+            is_new: nothing was read yet: its first byte says whether it is TLS.
+        """
+        security = None if session is None else (session.options, session.client_certificates)
+        key = (entrance.name, peer.ip, security)
         book = self._books.get(key)
         if book is None:
             book = self._books[key] = Book()
-        client = PlainClient(sock, entrance, peer, place, self, book)
+        client = PlainClient(sock, entrance, peer, place, self, book, session)
         client.served = served
+        client.is_new = is_new
         client.last_active = self.now()
         self._clients[client.fd] = self._handlers[client.fd] = client
         self._epoll.register(client.fd, _CLIENT_EVENTS)
+
+    def hand_over(self, client: PlainClient) -> None:
+        """It is TLS: let it shake hands in a task."""
+        self._forget_client(client)
+        self._hand_over(client)
 
     def promote(self, client: PlainClient, data: bytes, resumption: Resumption | None = None) -> None:
         """Let the general lane go on, from these bytes."""
@@ -147,9 +184,11 @@ class PlainLane:
             resumption = Resumption(plan.routes, target, None, b"", error, client.started)
             self.promote(client, client.raw_head, resumption)
 
-    def close(self, client: PlainClient) -> None:
-        """The client is done."""
+    def close(self, client: PlainClient, *, is_cut: bool = False) -> None:
+        """The client is done; or cut, so that what it got cannot look complete."""
         self._forget_client(client)
+        if not is_cut and isinstance(client.sock, ssl.SSLSocket):
+            say_goodbye(client.sock)
         client.sock.close()
         client.place.release()
 
@@ -162,7 +201,7 @@ class PlainLane:
             return None
         if routes is None or self.is_draining or data.find(b"\r\n\r\n") != len(data) - 4:
             return None
-        plan = make_plan(data, client.entrance, client.peer, routes, self.generation)
+        plan = make_plan(data, client.entrance, client.peer, routes, self.generation, client.session)
         if plan is not None and self._is_known(data):
             if self._plan_count >= MAX_PLANS:
                 self._forget_plans()
@@ -267,7 +306,7 @@ class PlainLane:
         if self._access_log is not None:
             self._note_failure(client, plan, target.server.url, answer, error)
         _reset(client.sock)
-        self.close(client)
+        self.close(client, is_cut=True)
 
     def _note_failure(
         self, client: PlainClient, plan: Plan, server_url: str, answer: Answer | None, error: ExchangeError

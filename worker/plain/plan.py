@@ -19,6 +19,7 @@ from worker.access_log import LinePattern, Record
 from worker.exchange import Exchange
 from worker.forward import IDEMPOTENT, build_headers, target_for
 from worker.forwarded import is_upgrade, note_peer, without_hop_fields
+from worker.handling import check_options
 from worker.messages import Response
 from worker.pipeline import SyncStep
 from worker.request_head import Peer, check_escapes, parse_request
@@ -28,6 +29,7 @@ from worker.server import Server
 from worker.server_balancer import ServerBalancer
 from worker.services import AnsweringEndpoint
 from worker.state import Entrance
+from worker.tls.stream import TlsSession
 from worker.upstream import UpstreamHead, parse_head
 
 MAX_ANSWERS = 32
@@ -134,7 +136,12 @@ class Plan:
 
 
 def make_plan(
-    raw_head: bytes, entrance: Entrance, peer: Peer, routes: Routes, generation: int
+    raw_head: bytes,
+    entrance: Entrance,
+    peer: Peer,
+    routes: Routes,
+    generation: int,
+    session: TlsSession | None = None,
 ) -> Plan | None:
     """The plan for a request without a body; None if the exchange is not plain.
 
@@ -154,12 +161,14 @@ def make_plan(
         note_peer(request, entrance.trust)
         exchange = Exchange(request, entrance.name, entrance.settings, tls=entrance.tls)
         exchange.generation = generation
+        exchange.session = session
         route = routes.match(entrance.name, entrance.tls, request)
         servers = None if route is None else _plain_servers(route)
         if route is None or servers is None:
             return None
         exchange.route = route
         check_escapes(request, entrance.rules)
+        check_options(exchange, route)
         client_host = request.headers.get(b"x-forwarded-for") or peer.ip.encode()
         for step in route.steps:
             if step.on_request(exchange) is not None:  # type: ignore[union-attr]  # all are SyncSteps
