@@ -354,6 +354,7 @@ class PlainLane:
                     await trio.lowlevel.wait_readable(self._epoll.fileno())
                 self._look()
         finally:
+            self.is_draining = True  # nothing can be adopted any more
             self._cut_all()
             self._epoll.close()
 
