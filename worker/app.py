@@ -33,7 +33,7 @@ from shared.table.entries import MiddlewareEntry, RouterEntry
 from shared.table.reader import Table, open_table, verify_digest
 from worker.access_log import AccessLog
 from worker.admission import Room
-from worker.connection import Context
+from worker.conduct import Context
 from worker.departures import Departures
 from worker.internal_services import NOOP, PING, answer_noop, make_gateway, make_ping
 from worker.listener import connection_limit, enter_service, serve_slot, serve_waiting

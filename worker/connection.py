@@ -13,21 +13,17 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 
 from shared.errors import BadRequest, ClientGone, DownstreamError, ExchangeError
 from shared.headers import Headers
-from worker.access_log import AccessLog, Record
 from worker.client_stream import ClientStream
-from worker.departures import Departures
+from worker.conduct import Context, record, respond
 from worker.downstream import Downstream
 from worker.exchange import Exchange
-from worker.failures import Failures
 from worker.forwarded import is_upgrade, note_peer, without_hop_fields
-from worker.handling import handle
 from worker.messages import Response
 from worker.request_head import (
     Peer,
@@ -37,7 +33,7 @@ from worker.request_head import (
 from worker.response_head import encode_interim_head
 from worker.response_stream import send_response
 from worker.resumption import Resumption
-from worker.state import Counts, Entrance, Generations, Lifetime, seconds
+from worker.state import Entrance, seconds
 from worker.tls.stream import TlsStream
 from worker.tunnel import Tunnel
 
@@ -46,18 +42,6 @@ logger = logging.getLogger(__name__)
 RETURN_AFTER_S = 1.0
 """How long a connection stays idle in the general lane before it goes back to the plain one: what came last
 was not plain, so the next may not be either, and going back and forth costs more than a waiting task."""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What all connections of a worker share."""
-
-    generations: Generations
-    lifetime: Lifetime
-    counts: Counts
-    departures: Departures
-    access_log: AccessLog | None
-    failures: Failures = field(default_factory=Failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +164,7 @@ class Connection:
             exchange.leave_server()
             exchange.end()
             counts.in_flight -= 1
-            self._record(exchange, client_host, number)
+            record(exchange, self._context, client_host, number)
 
     async def _refuse(self, error: DownstreamError) -> None:
         """Answer a head that cannot become a request, in the version every client understands."""
@@ -221,7 +205,7 @@ class Connection:
         with trio.CancelScope() as scope:
             presence.guard(scope)
             try:
-                response = await self._handle(exchange)
+                response = await respond(exchange, self._context, self._entrance)
                 return await self._deliver(exchange, head, response)
             except ExchangeError as error:
                 if exchange.error is None:
@@ -239,22 +223,6 @@ class Connection:
         exchange.error = ClientGone("the client left before its answer was complete")
         self._downstream.cut()
         return False
-
-    async def _handle(self, exchange: Exchange) -> Response:
-        """The response of the chain, or ours for what went wrong."""
-        resumption = exchange.resumption
-        routes = self._context.generations.routes if resumption is None else resumption.routes
-        try:
-            response = await handle(exchange, self._entrance, routes)
-            if exchange.error is not None:
-                self._context.failures.note(exchange.error, exchange, response)
-            return response
-        except ClientGone:
-            raise
-        except ExchangeError as error:
-            return self._context.failures.answer(error, exchange, self._entrance, routes)
-        except Exception as error:
-            return self._context.failures.answer_defect(error, exchange)
 
     async def _deliver(self, exchange: Exchange, head: RequestHead, response: Response) -> bool:
         exchange.status = response.status
@@ -298,41 +266,3 @@ class Connection:
     async def _send_interim(self, status: int, reason: bytes, headers: Headers) -> None:
         if not self._downstream.has_started_response:
             await self._downstream.send(encode_interim_head(status, reason, without_hop_fields(headers)))
-
-    def _record(self, exchange: Exchange, client_host: bytes, number: int) -> None:
-        log = self._context.access_log
-        route = exchange.route
-        if log is None or (route is not None and route.is_internal):
-            return
-        request = exchange.request
-        duration_s = trio.current_time() - exchange.started_at
-        gone = isinstance(exchange.error, ClientGone)
-        log.put(
-            Record(
-                started_at=time.time() - duration_s,
-                duration_s=duration_s,
-                client_host=client_host,
-                username=exchange.username or "",
-                method=request.method,
-                target=request.received_target,
-                protocol=f"HTTP/{request.version}",
-                status=ClientGone.status if gone else exchange.status,
-                size_bytes=exchange.bytes_out,
-                referer=request.headers.get(b"referer") or b"",
-                user_agent=request.headers.get(b"user-agent") or b"",
-                number=number,
-                router=route.name if route is not None else "",
-                server_url=exchange.server_url or "",
-                entrypoint=exchange.entrypoint_name,
-                service=route.service_name if route is not None else "",
-                host=request.host_header,
-                upstream_status=exchange.upstream_status,
-                upstream_connect_s=exchange.upstream_connect_s,
-                first_byte_s=exchange.first_byte_s,
-                attempts=exchange.attempts,
-                bytes_in=exchange.bytes_in,
-                error=f"{type(exchange.error).__name__}: {exchange.error}" if exchange.error else "",
-                error_id=exchange.error_id,
-                cause=exchange.cause,
-            )
-        )

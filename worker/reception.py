@@ -19,7 +19,8 @@ import trio
 from shared.addresses import parse_ip
 from worker.admission import Place, Room
 from worker.client_stream import close, open_stream, release
-from worker.connection import Connection, Context, Opening
+from worker.conduct import Context
+from worker.connection import Connection, Opening
 from worker.downstream import HEAD_DEADLINE_S
 from worker.plain.client import PlainClient
 from worker.plain.lane import PlainLane

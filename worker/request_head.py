@@ -130,12 +130,32 @@ def parse_request(raw_head: bytes, rules: HeadRules, peer: Peer) -> RequestHead:
     headers = Headers(_parse_section(lines))
     body_length = _parse_framing(headers, version)
     host_header = _parse_host(headers, version)
-    raw_path, query = _split_target(method, raw_target, host_header)
+    raw_path, query = split_target(method, raw_target, host_header)
     host_header = _authority(raw_target) or host_header
+    request = make_request(method, raw_target, version, headers, host_header, raw_path, query, rules, peer)
+    return RequestHead(request, body_length, _keeps_alive(headers, version), _expects(headers, version))
+
+
+def make_request(
+    method: str,
+    raw_target: bytes,
+    version: str,
+    headers: Headers,
+    host_header: bytes,
+    raw_path: bytes,
+    query: str | None,
+    rules: HeadRules,
+    peer: Peer,
+) -> Request:
+    """The one normalised request, from parts whose grammar has been checked. Takes Host out of ``headers``.
+
+    Raises:
+        RefusedField: a field name is one that the entrypoint refuses.
+    """
     _apply_strategies(headers, rules)
     path = _normalise(raw_path, rules)
     headers.remove(b"host")
-    request = Request(
+    return Request(
         method=method,
         received_target=_text(raw_target),
         path=path,
@@ -151,7 +171,6 @@ def parse_request(raw_head: bytes, rules: HeadRules, peer: Peer) -> RequestHead:
         scheme=peer.scheme,
         version=version,
     )
-    return RequestHead(request, body_length, _keeps_alive(headers, version), _expects(headers, version))
 
 
 def check_escapes(request: Request, rules: HeadRules) -> None:
@@ -234,11 +253,16 @@ def _parse_host(headers: Headers, version: str) -> bytes:
         if version == "1.1":
             raise BadRequest("no Host")
         return b""
-    _check_authority(hosts[0])
+    check_authority(hosts[0])
     return hosts[0]
 
 
-def _check_authority(authority: bytes) -> None:
+def check_authority(authority: bytes) -> None:
+    """Check a host with its port.
+
+    Raises:
+        BadRequest: it is malformed.
+    """
     found = _HOST.fullmatch(authority)
     if found is None or int(found[1] or b"0") > MAX_PORT:
         raise BadRequest("malformed host")
@@ -249,8 +273,12 @@ def _authority(target: bytes) -> bytes:
     return b"" if found is None else found[1]
 
 
-def _split_target(method: str, target: bytes, host_header: bytes) -> tuple[bytes, str | None]:
-    """Raw path and query; the authority of an absolute form must be the one that Host names."""
+def split_target(method: str, target: bytes, host_header: bytes) -> tuple[bytes, str | None]:
+    """Raw path and query; the authority of an absolute form must be the one that Host names.
+
+    Raises:
+        BadRequest: it is in no known form, or names another host.
+    """
     if target == b"*":
         if method != "OPTIONS":
             raise BadRequest("asterisk target without OPTIONS")
@@ -260,7 +288,7 @@ def _split_target(method: str, target: bytes, host_header: bytes) -> tuple[bytes
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is None or not absolute[1]:
             raise BadRequest("request target is in no known form")
-        _check_authority(absolute[1])
+        check_authority(absolute[1])
         if host_header and lower_ascii(_text(host_header)) != lower_ascii(_text(absolute[1])):
             raise BadRequest("Host differs from the authority of the target")
         rest = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]

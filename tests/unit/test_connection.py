@@ -17,7 +17,8 @@ from shared.config.dynamic import LoadBalancer, Server, ServersTransport
 from shared.config.middlewares import BasicAuth
 from shared.config.static import EntryPoint
 from shared.table.entries import TransportEntry
-from worker.connection import Connection, Context, Opening
+from worker.conduct import Context
+from worker.connection import Connection, Opening
 from worker.departures import Departures
 from worker.forward import forward
 from worker.middlewares.basic_auth import ThreadedBasicAuthStep
