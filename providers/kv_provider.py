@@ -25,9 +25,10 @@ from providers.kv_v1 import Keeps
 from shared.config.diagnostics import Diagnostic, Severity
 from shared.errors import ConfigError, ProviderError
 
+MIN_PAUSE_S = 0.05
 MAX_PAUSE_S = 5.0
-"""Between two readings there is a pause as long as the reading took, at most this: a store that is written
-all the time costs at most half a core."""
+"""Between two readings there is a pause as long as the reading took, within these: a store that is written
+all the time costs at most half a core, one that tells of changes where there are none next to nothing."""
 
 _THREADS = trio.CapacityLimiter(1)
 """Translations of all stores take turns: they keep the processor busy, a second thread gains nothing."""
@@ -143,7 +144,7 @@ class KeyValueProvider:
                 documents = (self._document,) if self._document is not None else ()
                 publish(Snapshot(self.name, documents, self._problems))
             if not self._asked:
-                await trio.sleep(min(trio.current_time() - started, MAX_PAUSE_S))
+                await trio.sleep(min(max(trio.current_time() - started, MIN_PAUSE_S), MAX_PAUSE_S))
             await self._wait(store)
 
     async def _wait(self, store: KeyStore) -> None:

@@ -21,6 +21,7 @@ from shared.errors import ConfigError
 _SECTIONS: dict[str, str] = {
     "file": "providers.file",
     "docker": "providers.docker",
+    "consul": "providers.consul",
     "etcd": "providers.etcd",
     "http": "providers.http",
     "rest": "providers.rest",

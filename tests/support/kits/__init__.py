@@ -10,6 +10,8 @@ import importlib
 from tests.support.kits.base import Kit
 
 KITS = {
+    "consul": "tests.support.kits.consul:ConsulKit",
+    "consul-v1": "tests.support.kits.consul:ConsulV1Kit",
     "etcd-v3": "tests.support.kits.etcd:EtcdV3Kit",
     "etcd-v2": "tests.support.kits.etcd:EtcdV2Kit",
 }
