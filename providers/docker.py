@@ -80,7 +80,9 @@ def make_docker_provider(settings: DockerSettings, translate: TranslateWorkloads
         ) as client:
             yield _Engine(client, settings, translate)
 
-    return ListingProvider("docker", connect, watch=settings.watch, look_again_s=LOOK_AGAIN_S)
+    return ListingProvider(
+        "docker", connect, watch=settings.watch, look_again_s=LOOK_AGAIN_S if settings.watch else None
+    )
 
 
 def translation(

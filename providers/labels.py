@@ -54,6 +54,8 @@ class Workload(msgspec.Struct, frozen=True):
         trouble: why it has no address that may be used, for people.
         is_ready: whether it may get requests now; one that is not keeps its routes and has no server.
         by_binding: use the address and port it is published on, where it is (``useBindPortIP``).
+        tags: for constraints over tags (Consul catalog).
+        template_name: what ``.Name`` is in default rules, where that is not the service's name.
     """
 
     kind: str
@@ -65,6 +67,8 @@ class Workload(msgspec.Struct, frozen=True):
     trouble: str = ""
     is_ready: bool = True
     by_binding: bool = False
+    tags: tuple[str, ...] = ()
+    template_name: str = ""
 
     @property
     def title(self) -> str:

@@ -73,4 +73,4 @@ def is_taken(provider: str, workload: Workload, rules: V2Rules, found: list[Diag
             problem(provider, workload, f'"{written[:60]}" is not true or false; not exposed', ENABLE)
         )
         return False
-    return exposed and rules.takes_labels(workload.labels)
+    return exposed and rules.takes_labels(workload.labels) and rules.takes_tags(workload.tags)

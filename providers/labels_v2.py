@@ -182,7 +182,11 @@ class _Completion:
             self._problem("empty rule", kind, "routers", router)
             return ""
         workload = self._workload
-        model = {"Name": workload.service_name, "ContainerName": workload.name, "Labels": workload.labels}
+        model = {
+            "Name": workload.template_name or workload.service_name,
+            "ContainerName": workload.name,
+            "Labels": workload.labels,
+        }
         try:
             rule = self._default_rule.render(model)
         except ConfigError as error:

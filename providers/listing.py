@@ -22,8 +22,9 @@ from shared.errors import ConfigError, ProviderError
 
 SETTLE_S = 0.05
 """After a hint, others are waited for this long: starting one container makes several events."""
-LEAST_PAUSE_S = 0.2
-"""Between the beginnings of two lists, however many hints come; 10,000 containers take about 1 s to list."""
+MAX_PAUSE_S = 5.0
+"""Between two lists there is a pause as long as the list took, at most this: a source that changes all the
+time costs at most half a core."""
 
 _THREADS = trio.CapacityLimiter(1)
 """Translations of all sources take turns: they keep the processor busy, a second thread gains nothing."""
@@ -63,8 +64,9 @@ class ListingProvider:
         name: behind ``@``.
         connect: makes a connection.
         check: raises ConfigError if the settings cannot work.
-        watch: whether to follow changes; without, only ``reread`` looks again.
-        look_again_s: list again after this long in any case (a connection may be dead without saying so).
+        watch: whether to follow hints.
+        look_again_s: list again after this long in any case (a connection may be dead without saying so);
+            None for never.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class ListingProvider:
         *,
         check: Callable[[], None] = lambda: None,
         watch: bool = True,
-        look_again_s: float,
+        look_again_s: float | None,
     ) -> None:
         self.name = name
         self._connect = connect
@@ -125,8 +127,9 @@ class ListingProvider:
             document, problems = await trio.to_thread.run_sync(translate, limiter=_THREADS)
             self._publish(document, problems, publish, asked)
             asked = False
-            await self._hint(self._look_again_s if self._watch else None)
-            await trio.sleep_until(max(started + LEAST_PAUSE_S, trio.current_time() + SETTLE_S))
+            took_s = trio.current_time() - started
+            await self._hint(self._look_again_s)
+            await trio.sleep(min(max(SETTLE_S, took_s), MAX_PAUSE_S))
 
     async def _hint(self, longest_s: float | None) -> None:
         with trio.move_on_after(float("inf") if longest_s is None else longest_s):

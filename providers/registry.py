@@ -20,6 +20,7 @@ from shared.errors import ConfigError
 
 _SECTIONS: dict[str, str] = {
     "file": "providers.file",
+    "consul_catalog": "providers.consul_catalog",
     "docker": "providers.docker",
     "consul": "providers.consul",
     "etcd": "providers.etcd",

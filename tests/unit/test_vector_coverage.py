@@ -22,7 +22,18 @@ MIDDLEWARES = (
     *("stripPrefix", "stripPrefixRegex"),
 )
 CLAIMED = {
-    "v1": ("cli", "constraints", "docker", "duration", "forward", "kv", "redirect", "rules", "static"),
+    "v1": (
+        "cli",
+        "constraints",
+        "consulcatalog",
+        "docker",
+        "duration",
+        "forward",
+        "kv",
+        "redirect",
+        "rules",
+        "static",
+    ),
     "v2": (
         *("provider.docker", "provider.docker.merge"),
         *("forwardedHeaders", "notfound", "path.*", "priority", "proxy.*", "query.*", "static.*"),
