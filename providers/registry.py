@@ -26,6 +26,7 @@ _SECTIONS: dict[str, str] = {
     "etcd": "providers.etcd",
     "http": "providers.http",
     "rest": "providers.rest",
+    "zoo_keeper": "providers.zookeeper",
 }
 """Section of ``StaticConfig.providers`` to the module that runs it. v1's sections of the same meaning are
 moved there (``shared.config.static_legacy``); what they say beyond it is in ``StaticConfig.v1``."""
