@@ -14,7 +14,8 @@ The word goes into the log line of a failure and into the access record, to filt
     no-server                            the service has no server, or none takes new sessions
     breaker-open                         a circuit breaker is open
     too-many-in-flight                   a limit on concurrent exchanges
-    no-route, bad-request, client-gone   not the server's doing
+    no-route, misdirected, bad-request,  not the server's doing
+    client-gone
     internal                             ours
 """
 
@@ -31,6 +32,7 @@ from shared.errors import (
     ConnectTimeout,
     DownstreamError,
     ExchangeError,
+    Misdirected,
     NoRoute,
     NoServerAvailable,
     PoolTimeout,
@@ -56,6 +58,7 @@ _WORDS: tuple[tuple[type[ExchangeError], str], ...] = (
     (BreakerOpen, "breaker-open"),
     (TooManyInFlight, "too-many-in-flight"),
     (NoRoute, "no-route"),
+    (Misdirected, "misdirected"),
     (ClientGone, "client-gone"),
     (DownstreamError, "bad-request"),
 )

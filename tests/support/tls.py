@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import socket
@@ -169,5 +170,54 @@ class TlsConnection(ClientConnection):
         """The common name of the certificate that the proxy showed."""
         der = self.tls.getpeercert(binary_form=True)
         assert der is not None
-        subject = x509.load_der_x509_certificate(der).subject
-        return str(subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+        return common_name(der)
+
+
+class InMemory:
+    """A handshake without sockets.
+
+    Args:
+        server: its context.
+        client: its context; by default one that believes everybody.
+        server_name: asked for by SNI.
+        session: to go on with.
+
+    Raises:
+        ssl.SSLError: one side refused.
+    """
+
+    def __init__(
+        self,
+        server: ssl.SSLContext,
+        client: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.server = server.wrap_bio(to_server, to_client, server_side=True)
+        self.client = (client or client_context()).wrap_bio(
+            to_client, to_server, server_hostname=server_name, session=session
+        )
+        waiting = [self.client, self.server]
+        for _ in range(10):
+            for side in list(waiting):
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+                    waiting.remove(side)
+            if not waiting:
+                break
+        self.server.write(b"x")
+        self.client.read(1)  # with it come the session tickets of TLS 1.3
+
+    @property
+    def certificate_name(self) -> str:
+        """The common name of the server's certificate."""
+        der = self.client.getpeercert(binary_form=True)
+        assert der is not None
+        return common_name(der)
+
+
+def common_name(der: bytes) -> str:
+    """Of a certificate's subject."""
+    subject = x509.load_der_x509_certificate(der).subject
+    return str(subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
