@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 Field = tuple[bytes, bytes]
+FoldedField = tuple[bytes, bytes, bytes]
+"""The name in lower case, the name as spelled, the value."""
 
 
 class Headers:
@@ -23,9 +25,18 @@ class Headers:
     __slots__ = ("_fields",)
 
     def __init__(self, fields: Iterable[Field] = ()) -> None:
-        self._fields: list[tuple[bytes, bytes, bytes]] = [
-            (name.lower(), name, value) for name, value in fields
-        ]
+        self._fields: list[FoldedField] = [(name.lower(), name, value) for name, value in fields]
+
+    @classmethod
+    def of_folded(cls, fields: list[FoldedField]) -> Headers:
+        """Of fields whose names have been folded; the list is taken over."""
+        made = cls.__new__(cls)
+        made._fields = fields
+        return made
+
+    def folded(self) -> list[FoldedField]:
+        """A copy of the fields, with their folded names."""
+        return self._fields.copy()
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of ``name``, or None."""
@@ -52,7 +63,7 @@ class Headers:
     def set(self, name: bytes, value: bytes) -> None:
         """Make ``value`` the only line of ``name``, in the place of the first one."""
         folded = name.lower()
-        kept: list[tuple[bytes, bytes, bytes]] = []
+        kept: list[FoldedField] = []
         placed = False
         for each in self._fields:
             if each[0] != folded:
@@ -75,9 +86,7 @@ class Headers:
 
     def copy(self) -> Headers:
         """An independent copy."""
-        twin = Headers()
-        twin._fields = self._fields.copy()
-        return twin
+        return Headers.of_folded(self._fields.copy())
 
     def __contains__(self, name: bytes) -> bool:
         folded = name.lower()

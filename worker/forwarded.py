@@ -32,7 +32,7 @@ _MANAGED = frozenset(
 ) | {b"x-real-ip"}
 """What only a trusted peer may say; Connection cannot name these for removal."""
 
-_HOP_BY_HOP = (
+HOP_BY_HOP = (
     b"connection",
     b"proxy-connection",
     b"keep-alive",
@@ -42,9 +42,10 @@ _HOP_BY_HOP = (
     b"transfer-encoding",
     b"upgrade",
 )
+"""Fields that end at this hop (RFC 9110 section 7.6.1)."""
 _NEVER_IN_TRAILERS = frozenset(
     {
-        *_HOP_BY_HOP,
+        *HOP_BY_HOP,
         b"trailer",
         b"content-length",
         b"host",
@@ -115,6 +116,11 @@ def note_peer(request: Request, trust: PeerTrust) -> None:
     _settle_connection(headers, trust)
 
 
+def is_managed(name: bytes) -> bool:
+    """Whether a folded name, in any spelling that servers may take for it, is ours to say."""
+    return name.replace(b"_", b"-").replace(b".", b"-") in _MANAGED
+
+
 def is_upgrade(headers: Headers) -> bool:
     """Whether the message asks for, or agrees to, another protocol (RFC 9110 section 7.8)."""
     return b"upgrade" in headers.tokens(b"connection") and bool(headers.get(b"upgrade"))
@@ -150,7 +156,7 @@ def without_hop_fields(headers: Headers, *, keep_upgrade: bool = False) -> Heade
     """
     kept = headers.copy()
     upgrade = headers.get(b"upgrade") if keep_upgrade and is_upgrade(headers) else None
-    kept.remove(*_HOP_BY_HOP, *headers.tokens(b"connection"), b"content-length")
+    kept.remove(*HOP_BY_HOP, *headers.tokens(b"connection"), b"content-length")
     if upgrade is not None:
         kept.add(b"Connection", b"Upgrade")
         kept.add(b"Upgrade", upgrade)
@@ -167,18 +173,14 @@ def passable_trailers(trailers: Headers | None) -> Headers | None:
 
 def _drop_managed(headers: Headers) -> None:
     """Also drops other spellings that a server may take for a managed name (``X_Forwarded_For``)."""
-    doomed = [name for name in headers.names() if _plain(name) in _MANAGED]
+    doomed = [name for name in headers.names() if is_managed(name)]
     if doomed:
         headers.remove(*doomed)
 
 
 def _may_trail(name: bytes) -> bool:
     """A server may merge trailers into the head, so they may not say what only a trusted peer may say."""
-    return name not in _NEVER_IN_TRAILERS and _plain(name) not in _MANAGED
-
-
-def _plain(name: bytes) -> bytes:
-    return name.replace(b"_", b"-").replace(b".", b"-")
+    return name not in _NEVER_IN_TRAILERS and not is_managed(name)
 
 
 def _protocol(request: Request) -> bytes:

@@ -44,6 +44,12 @@ class Entrance:
         transport = self.settings.transport
         return not transport.keep_alive_max_requests and not transport.keep_alive_max_time
 
+    @property
+    def keeps_fields(self) -> bool:
+        """Whether it passes every field on that this hop has no part in, whatever it is called."""
+        rules = self.rules
+        return rules.underscores == rules.aliases == "keep" and not self.trust.kept_connection
+
 
 def make_entrance(name: str, settings: EntryPoint, hostname: str) -> Entrance:
     """Work an entrypoint out.

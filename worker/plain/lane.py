@@ -28,9 +28,12 @@ from shared.errors import ClientGone, ExchangeError, UpstreamError
 from worker import downstream
 from worker.access_log import AccessLog
 from worker.admission import Place
+from worker.plain.answer import Answer
 from worker.plain.client import PlainClient
+from worker.plain.composer import MAX_HEAD_BYTES
 from worker.plain.link import PlainLink
-from worker.plain.plan import MAX_REMEMBERED_BYTES, Answer, Plan, make_failed_record, make_plan, make_record
+from worker.plain.plan import Plan, Planner
+from worker.plain.records import make_failed_record, make_record
 from worker.request_head import Peer
 from worker.resumption import Resumption
 from worker.server import Server
@@ -110,6 +113,7 @@ class PlainLane:
         self._handlers: dict[int, Handler] = {}
         self._clients: dict[int, PlainClient] = {}
         self._books: weakref.WeakValueDictionary[BookKey, Book] = weakref.WeakValueDictionary()
+        self._planner = Planner()
         self._plan_count = 0
         self._seen: set[int] = set()
         self._due: deque[PlainLink] = deque()
@@ -197,11 +201,13 @@ class PlainLane:
     def make_plan(self, client: PlainClient, data: bytes) -> Plan | None:
         """What to do with bytes that are not known yet; None unless they are one whole plain head."""
         routes = self._generations.routes
-        if len(data) > MAX_REMEMBERED_BYTES:
+        if len(data) > MAX_HEAD_BYTES:
             return None
         if routes is None or self.is_draining or data.find(b"\r\n\r\n") != len(data) - 4:
             return None
-        plan = make_plan(data, client.entrance, client.peer, routes, self.generation, client.session)
+        plan = self._planner.make_plan(
+            data, client.entrance, client.peer, routes, self.generation, client.session
+        )
         if plan is not None and self._is_known(data):
             if self._plan_count >= MAX_PLANS:
                 self._forget_plans()

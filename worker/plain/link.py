@@ -12,8 +12,8 @@ import select
 from typing import TYPE_CHECKING
 
 from shared.errors import UpstreamGone, UpstreamProtocolError
+from worker.plain.answer import Answer
 from worker.plain.client import READ_BYTES, PlainClient
-from worker.plain.plan import Answer
 from worker.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
