@@ -33,6 +33,8 @@ GATHER_S = 0.05
 """Lines appear this much later than their exchanges end: a write for each costs more than the exchange."""
 MAX_BATCH = 1_024
 """Records per write."""
+KNOWN_TEXTS = 1_024
+"""Escaped clients, user agents, routers and servers that are remembered (about 8 MB at worst)."""
 REPORT_INTERVAL_S = 60.0
 """Dropped records are reported this often."""
 
@@ -98,31 +100,30 @@ class LinePattern:
         record: of any of them.
     """
 
-    __slots__ = ("_begin", "_end", "_middle")
+    __slots__ = ("_begin", "_middle", "_where", "_who")
 
     def __init__(self, record: Record) -> None:
-        self._begin = b"%b - %b [" % (_bare(record.client_host), _bare(_to_bytes(record.username)))
-        request = (_quoted(record.method), _quoted(record.target), _quoted(record.protocol))
-        self._middle = b'] "%b %b %b" ' % request
-        self._end = b' "%b" "%b" %%d "%b" "%b" %%dms\n' % tuple(
-            value.replace(b"%", b"%%")
-            for value in (
-                _quoted(record.referer),
-                _quoted(record.user_agent),
-                _quoted(record.router),
-                _quoted(record.server_url),
-            )
+        self._begin = _begin(record.client_host, record.username)
+        self._middle = b'] "%b %b %b" ' % (
+            _quoted_often(record.method),
+            _quoted(record.target),
+            _quoted_often(record.protocol),
         )
+        self._who = b' "%b" "%b" ' % (_quoted(record.referer), _quoted_often(record.user_agent))
+        self._where = b' "%b" "%b" ' % (_quoted_often(record.router), _quoted_often(record.server_url))
 
     def fill(self, started_at: float, duration_s: float, status: int, size_bytes: int, number: int) -> bytes:
         """What ``format_common`` makes of the exchange's own record."""
-        return b"%b%b%b%d %d%b" % (
+        return b"%b%b%b%d %d%b%d%b%dms\n" % (
             self._begin,
             _clf_second(int(started_at)),
             self._middle,
             status,
             size_bytes,
-            self._end % (number, int(duration_s * 1000)),
+            self._who,
+            number,
+            self._where,
+            int(duration_s * 1000),
         )
 
 
@@ -306,6 +307,17 @@ def _quoted(value: str | bytes) -> bytes:
     """Inside of quotes. The backslash is escaped as well, or a value could end its own quotes."""
     raw = _to_bytes(value) if isinstance(value, str) else value
     return _UNSAFE.sub(_escape, raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"')) or b"-"
+
+
+@functools.lru_cache(maxsize=KNOWN_TEXTS)
+def _quoted_often(value: str | bytes) -> bytes:
+    """The same, remembered: for texts of which there are few."""
+    return _quoted(value)
+
+
+@functools.lru_cache(maxsize=KNOWN_TEXTS)
+def _begin(client_host: bytes, username: str) -> bytes:
+    return b"%b - %b [" % (_bare(client_host), _bare(_to_bytes(username)))
 
 
 def _escape(found: re.Match[bytes]) -> bytes:
