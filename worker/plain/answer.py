@@ -30,15 +30,19 @@ class Answer:
         head: the bytes for the client.
         body_length: bytes of body that follow.
         is_reusable: whether the server's connection stays open.
+        is_lasting: whether the same head will mean the same later; not where we add the Date.
     """
 
-    __slots__ = ("body_length", "head", "is_reusable", "status")
+    __slots__ = ("body_length", "head", "is_lasting", "is_reusable", "status")
 
-    def __init__(self, head: bytes, status: int, body_length: int, is_reusable: bool) -> None:
+    def __init__(
+        self, head: bytes, status: int, body_length: int, *, is_reusable: bool, is_lasting: bool
+    ) -> None:
         self.head = head
         self.status = status
         self.body_length = body_length
         self.is_reusable = is_reusable
+        self.is_lasting = is_lasting
 
 
 class Answers:
@@ -60,7 +64,7 @@ class Answers:
         if known is not None:
             return known
         made = make_answer(exchange, raw_head, keep_alive=keep_alive)
-        if made is not None and len(raw_head) <= MAX_ANSWER_HEAD_BYTES:
+        if made is not None and made.is_lasting and len(raw_head) <= MAX_ANSWER_HEAD_BYTES:
             if len(self._known) >= self._limit:
                 self._known.clear()
             self._known[raw_head] = made
@@ -90,7 +94,7 @@ def make_answer(exchange: Exchange, raw_head: bytes, *, keep_alive: bool) -> Ans
     except ExchangeError:
         return None
     body_length = _body_length(exchange, head)
-    if body_length is None or not raw_head.startswith(b"HTTP/1.1 ") or b"date" not in head.headers:
+    if body_length is None or not raw_head.startswith(b"HTTP/1.1 "):
         return None
     body: Any = _Announced(head.announced_length)
     response = Response(
@@ -101,7 +105,13 @@ def make_answer(exchange: Exchange, raw_head: bytes, *, keep_alive: bool) -> Ans
         step.on_response(exchange, response)  # type: ignore[union-attr]  # all are SyncSteps
     framing = decide_framing(exchange.request, response)
     raw = encode_response_head(exchange.request, response, framing, keep_alive=keep_alive)
-    return Answer(raw, response.status, body_length, b"close" not in head.headers.tokens(b"connection"))
+    return Answer(
+        raw,
+        response.status,
+        body_length,
+        is_reusable=b"close" not in head.headers.tokens(b"connection"),
+        is_lasting=b"date" in response.headers,
+    )
 
 
 def _body_length(exchange: Exchange, head: UpstreamHead) -> int | None:

@@ -28,6 +28,7 @@ from shared.errors import ClientGone
 from worker.admission import Place
 from worker.plain.plan import Plan
 from worker.request_head import Peer
+from worker.splicing import Pipe
 from worker.state import Entrance
 from worker.target import Target
 from worker.tls.client_hello import HANDSHAKE_RECORD
@@ -72,6 +73,7 @@ class PlainClient:
         "link",
         "opened_at",
         "peer",
+        "pipe",
         "place",
         "plan",
         "plans",
@@ -116,6 +118,7 @@ class PlainClient:
         self.is_readable = False
         self.is_lingering = False
         self._pending = b""
+        self.pipe: Pipe | None = None
         self.started = 0.0
         self.first_byte_s = 0.0
         self.last_active = 0.0
@@ -134,7 +137,7 @@ class PlainClient:
             return
         if events & select.EPOLLIN:
             self.is_readable = True
-        if events & select.EPOLLOUT and self._pending:
+        if events & select.EPOLLOUT and self.is_full:
             self._flush()
 
     def linger(self) -> None:
@@ -216,9 +219,25 @@ class PlainClient:
     @property
     def is_full(self) -> bool:
         """Whether the client has to take bytes before more may be read for it."""
-        return bool(self._pending)
+        return bool(self._pending) or (self.pipe is not None and self.pipe.held > 0)
+
+    def drain(self, *, more: bool) -> bool:
+        """Send what is in the pipe; False if the client is gone."""
+        assert self.pipe is not None, "only spliced bodies have one"
+        try:
+            self.pipe.drain(self.fd, more=more)
+        except OSError:
+            self.lane.abandon(self, ClientGone("the connection broke while sending"))
+            return False
+        if self.pipe.held:
+            self.last_active = self.lane.now()
+        return True
 
     def _flush(self) -> None:
-        data, self._pending = self._pending, b""
-        if self.take(data) and not self._pending and self.link is not None:
+        if self._pending:
+            data, self._pending = self._pending, b""
+            is_there = self.take(data)
+        else:
+            is_there = self.drain(more=False)
+        if is_there and not self.is_full and self.link is not None:
             self.link.go_on()

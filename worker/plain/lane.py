@@ -37,6 +37,7 @@ from worker.plain.records import make_failed_record, make_record
 from worker.request_head import Peer
 from worker.resumption import Resumption
 from worker.server import Server
+from worker.splicing import Pipes
 from worker.state import Counts, Entrance, Generations, Lifetime, seconds
 from worker.target import Target
 from worker.tls.stream import TlsSession, say_goodbye
@@ -114,6 +115,7 @@ class PlainLane:
         self._clients: dict[int, PlainClient] = {}
         self._books: weakref.WeakValueDictionary[BookKey, Book] = weakref.WeakValueDictionary()
         self._planner = Planner()
+        self.pipes = Pipes()
         self._plan_count = 0
         self._seen: set[int] = set()
         self._due: deque[PlainLink] = deque()
@@ -343,6 +345,9 @@ class PlainLane:
         assert plan is not None, "a plan"
         assert target is not None, "and a server"
         client.link = client.plan = client.target = None
+        if client.pipe is not None:
+            self.pipes.give_back(client.pipe)
+            client.pipe = None
         link.client = link.answer = None
         target.leave()
         self._counts.in_flight -= 1
@@ -362,6 +367,7 @@ class PlainLane:
         finally:
             self.is_draining = True  # nothing can be adopted any more
             self._cut_all()
+            self.pipes.close()
             self._epoll.close()
 
     def _look(self) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from shared.errors import UpstreamGone, UpstreamProtocolError
 from worker.plain.answer import Answer
 from worker.plain.client import READ_BYTES, PlainClient
+from worker.splicing import Pipe
 from worker.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 READS_PER_TURN = 16
 """Reads of one long body before the others get their turn (1 MiB)."""
+SPLICE_FROM_BYTES = 262_144
+"""A body of which this much is still to come goes through a pipe: below that, two more system calls for each
+read cost what they save (measured 2026-11)."""
+FILLS_PER_TURN = 4
+"""The same for reads into a pipe, which are larger."""
 
 
 class PlainLink:
@@ -105,6 +111,12 @@ class PlainLink:
         """Move body bytes until the server has no more ready, the client is full, or others are due."""
         client = self.client
         assert client is not None, "an idle link does not read"
+        if client.pipe is not None or self.remaining >= SPLICE_FROM_BYTES:
+            if client.pipe is None:
+                client.pipe = self.lane.pipes.take()
+            if client.pipe is not None:
+                self._splice(client, client.pipe)
+                return
         for _ in range(READS_PER_TURN):
             if not self.remaining:
                 break
@@ -117,6 +129,29 @@ class PlainLink:
                 return
             self.remaining -= len(data)
             if not client.take(data) or client.is_full:
+                return
+        if self.remaining:
+            self.lane.again(self)
+        elif not client.is_full:
+            self.lane.finish(client)
+
+    def _splice(self, client: PlainClient, pipe: Pipe) -> None:
+        """The same for a body that is long, without looking at its bytes."""
+        for _ in range(FILLS_PER_TURN):
+            if not self.remaining:
+                break
+            try:
+                taken = pipe.fill(self.fd, self.remaining)
+            except BlockingIOError:
+                self.is_readable = False
+                return
+            except OSError:
+                taken = 0
+            if not taken:
+                self.lane.abandon(client, UpstreamProtocolError("the body is shorter than announced"))
+                return
+            self.remaining -= taken
+            if not client.drain(more=self.remaining > 0) or client.is_full:
                 return
         if self.remaining:
             self.lane.again(self)
