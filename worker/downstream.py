@@ -22,7 +22,7 @@ import h11
 import trio
 
 from shared.errors import BadRequest, ClientGone, ExchangeError, HeadersTooLarge, RequestTimeout, UriTooLong
-from worker.bodies import READ_BYTES, WireBody
+from worker.bodies import READ_BYTES, Framing, LengthFraming, WireBody
 from worker.chunks import MAX_LINE_BYTES
 from worker.client_stream import ClientStream, receive_nowait
 from worker.departures import Presence
@@ -255,11 +255,12 @@ class Downstream:
             raise BadRequest("a line of the head does not end in CRLF")
 
 
-def _body_parser(length: int | None) -> h11.Connection:
-    """An h11 server that has read a head with this framing."""
+def _body_parser(length: int | None) -> Framing:
+    """What takes the framing off; for chunks an h11 server that has read a head."""
+    if length is not None:
+        return LengthFraming(length)
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * MAX_LINE_BYTES)
-    framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
-    parser.receive_data(b"POST / HTTP/1.1\r\nHost: body\r\n" + framing + b"\r\n\r\n")
+    parser.receive_data(b"POST / HTTP/1.1\r\nHost: body\r\nTransfer-Encoding: chunked\r\n\r\n")
     parser.next_event()
     return parser
 

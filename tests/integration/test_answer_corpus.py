@@ -23,6 +23,7 @@ http:
   services:
     origin: {{loadBalancer: {{servers: [{{url: "{url}"}}]}}}}
 """
+PATIENCE_S = 20
 PROBES = 3
 """One more than idle connections are kept per server."""
 NEVER_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"set-cookie", b"connection"})
@@ -37,7 +38,7 @@ class ScriptedOrigin:
     def __init__(self) -> None:
         self.entry: Entry | None = None
         self.piece_bytes = 65_536
-        self._lock = threading.Lock()
+        self.has_said_all = threading.Event()
 
     def serve(self, connection: OriginConnection) -> None:
         while (request := connection.receive_request()) is not None:
@@ -45,8 +46,11 @@ class ScriptedOrigin:
                 connection.send(answer(200, request.target.encode()))
                 continue
             entry = self.entry
-            for at in range(0, len(entry.raw), self.piece_bytes):
-                connection.send(entry.raw[at : at + self.piece_bytes])
+            try:
+                for at in range(0, len(entry.raw), self.piece_bytes):
+                    connection.send(entry.raw[at : at + self.piece_bytes])
+            finally:
+                self.has_said_all.set()
             if "close" in entry.words:
                 return
 
@@ -79,10 +83,13 @@ def check(stage, entry: Entry, piece_bytes: int) -> None:
     """One answer, then probes on new exchanges."""
     proxy, origin, numbers = stage
     origin.entry, origin.piece_bytes = entry, piece_bytes
+    origin.has_said_all.clear()
     method = b"HEAD" if "HEAD" in entry.words else b"GET"
     with RawClient(proxy.address(), [method]) as client:
         client.send(method + b" /case HTTP/1.1\r\nHost: corpus.example\r\nConnection: close\r\n\r\n")
         answers = client.read_to_end()
+    # What a server says after the next request has gone out is its answer to that: nobody can tell.
+    assert origin.has_said_all.wait(PATIENCE_S)
     for _ in range(PROBES):
         target = f"/probe/{next(numbers)}"
         probe = get(proxy.address(), target, host="corpus.example")

@@ -21,7 +21,7 @@ http:
 """
 MEGABYTE = 1_048_576
 GROWTH_BYTES = 6 * MEGABYTE
-"""One chunk each way is 128 KiB; the rest is what the allocator keeps."""
+"""One chunk each way is 512 KiB; the rest is what the allocator keeps."""
 PIECE = bytes(65_536)
 STALL_S = 0.5
 """A sender that cannot send for so long is stalled: every buffer between the two ends is full."""
