@@ -111,7 +111,7 @@ class PlainLink:
         """Move body bytes until the server has no more ready, the client is full, or others are due."""
         client = self.client
         assert client is not None, "an idle link does not read"
-        if client.pipe is not None or self.remaining >= SPLICE_FROM_BYTES:
+        if client.pipe is not None or (client.session is None and self.remaining >= SPLICE_FROM_BYTES):
             if client.pipe is None:
                 client.pipe = self.lane.pipes.take()
             if client.pipe is not None:
