@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -43,9 +44,11 @@ SETTLE_WAIT_S = 20.0
 """For a moment in which nobody writes; then the reading is given up, and what was read before stays."""
 STOP_WAIT_S = 5.0
 """For the client's threads to end."""
-CHECK_S = 60.0
-"""How often everything is compared although nothing was said; it costs one round trip."""
+CHECK_S = 10.0
+"""How often to ask although nothing was said; it costs one round trip. A session that lost its right to read
+is told nothing any more, so that it takes a question to find out."""
 
+_log = logging.getLogger(__name__)
 # The library logs requests, and one of them holds the password; what goes wrong is said by us.
 _quiet = logging.getLogger(f"{__name__}.client")
 _quiet.setLevel(logging.CRITICAL)
@@ -162,13 +165,30 @@ def make_client(hosts: str, settings: ZooKeeperSettings) -> KazooClient:
 
 def stop_client(client: KazooClient) -> None:
     """End a client and its threads. Blocks."""
-    client.stop()
-    client.close()
+    try:
+        client.stop()
+        client.close()
+    except KazooException as error:
+        _log.debug("the client did not end in order: %s", type(error).__name__)  # its threads are daemons
 
 
 def _start(client: KazooClient) -> None:
+    _knock(client)
     with _our_errors(_hosts(client)):
         client.start(timeout=CONNECT_WAIT_S)
+
+
+def _knock(client: KazooClient) -> None:
+    """See whether anybody is there: the client library would not say why not, and takes its whole time."""
+    reasons = []
+    for host, port in client.hosts:
+        try:
+            socket.create_connection((host, port), CONNECT_WAIT_S).close()
+        except OSError as error:
+            reasons.append(f"{host}:{port}: cannot connect: {error.strerror or error}")
+        else:
+            return
+    raise ProviderError(NAME, "; ".join(reasons))
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ until it was. Each node is read with one-shot watches on its data and on its chi
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -26,6 +27,9 @@ ANSWER_WAIT_S = 10.0
 """For the answer to one request."""
 REQUESTS_AT_ONCE = 512
 """Sent before the first answer is read; a round trip costs as much as a hundred answers."""
+WHOLE_S = 600.0
+"""Every node is read again this often: servers drop the watches of sessions that may not read a node for a
+while, and say nothing when they may again."""
 
 _EMPTY_MEANS_REMOVE = ("customrequestheaders", "customresponseheaders")
 
@@ -53,6 +57,7 @@ class NodeTree:
         self._marked: set[str] = {self._base}
         self._lock = threading.Lock()
         self._on_event = on_event
+        self._read_whole_at = time.monotonic()
 
     def refresh(self) -> bool:
         """Read what is marked or missing.
@@ -64,10 +69,13 @@ class NodeTree:
             TreeTooLargeError: there is too much.
             KazooException: the session cannot read.
         """
+        if time.monotonic() > self._read_whole_at + WHOLE_S:
+            self._read_whole_at = time.monotonic()
+            with self._lock:
+                self._marked.update(self._nodes)
         self._load(self._take_marked())
         self._follow_alias()
-        # An answer to a new request: what changed before it has been reported before it.
-        self._client.exists(self._base)
+        self._ask()
         self._wait_for_reports()
         with self._lock:
             return not self._marked
@@ -155,6 +163,16 @@ class NodeTree:
         with self._lock:
             marked, self._marked = self._marked, set()
         return {path for path in marked if path in self._nodes or path == self._base}
+
+    def _ask(self) -> None:
+        """A new question: what changed before its answer has been reported before it.
+
+        Not ``exists``, which is also answered to whoever may not read.
+        """
+        try:
+            self._client.get(self._base)
+        except NoNodeError:
+            return  # an answer as well; its coming is watched
 
     def _wait_for_reports(self) -> None:
         """Until the client has called us for every event that it received so far."""

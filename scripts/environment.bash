@@ -60,13 +60,15 @@ require_venv() {
 }
 
 # Programs that some tests drive. They are tried for once; without them those tests are skipped by name.
-# Each is a command, and its package after a colon where that has another name.
-test_packages=(slowhttptest etcd:etcd-server redis-server dockerd:docker.io busybox:busybox-static)
+# Each is a command or a file, and its package after a colon where that has another name.
+test_packages=(slowhttptest etcd:etcd-server redis-server dockerd:docker.io busybox:busybox-static
+    java:default-jre-headless /usr/share/java/zookeeper.jar:zookeeper
+    go:golang-go /usr/share/gocode/src/go.etcd.io/bbolt:golang-github-coreos-bbolt-dev)
 
 offer_test_packages() {
     local name missing=() tried=$project/.run/test-packages
     for name in "${test_packages[@]}"; do
-        command -v "${name%%:*}" >/dev/null || missing+=("${name##*:}")
+        [ -e "${name%%:*}" ] || command -v "${name%%:*}" >/dev/null || missing+=("${name##*:}")
     done
     [ ${#missing[@]} -gt 0 ] && [ ! -e "$tried" ] && may_install_packages || return 0
     mkdir -p "$project/.run" && touch "$tried"
