@@ -25,6 +25,7 @@ _SECTIONS: dict[str, str] = {
     "consul": "providers.consul",
     "etcd": "providers.etcd",
     "http": "providers.http",
+    "redis": "providers.redis",
     "rest": "providers.rest",
     "zoo_keeper": "providers.zookeeper",
 }

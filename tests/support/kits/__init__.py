@@ -14,6 +14,7 @@ KITS = {
     "consul-v1": "tests.support.kits.consul:ConsulV1Kit",
     "etcd-v3": "tests.support.kits.etcd:EtcdV3Kit",
     "etcd-v2": "tests.support.kits.etcd:EtcdV2Kit",
+    "redis": "tests.support.kits.redis:RedisKit",
     "zookeeper": "tests.support.kits.zookeeper:ZooKeeperKit",
 }
 """Kit names, which are test ids, and where each is defined."""
