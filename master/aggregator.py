@@ -62,6 +62,7 @@ class Aggregator:
                 found.extend(reading.found)
                 repeated = catalog.add(provider, document, reading.config.http)
                 repeated += catalog.add_tls(provider, document, reading.config.tls)
+                repeated += catalog.streams.add(provider, document, reading.config)
                 for item, first in repeated:
                     origin = first.document.origin if first.document is not None else provider
                     item.warning(found, f"already defined in {origin}; that one wins")
@@ -69,6 +70,11 @@ class Aggregator:
                     qualify(name, provider)
                     for section, kind, name in reading.broken
                     if (section, kind) == ("http", "routers")
+                }
+                catalog.streams.broken |= {
+                    (section, qualify(name, provider))
+                    for section, kind, name in reading.broken
+                    if kind == "routers"
                 }
         self._readings = readings
         return self._compiler.compile(catalog, frozenset(broken), found, generation, suspicions=suspicions)

@@ -259,7 +259,7 @@ def read_static(options: StartOptions) -> StaticLoad:
 
 
 def listen_addresses(static: StaticConfig) -> dict[str, ListenAddress]:
-    """Where each TCP entrypoint listens. UDP ones are left out, with a warning.
+    """Where each entrypoint listens.
 
     Raises:
         ConfigError: an address cannot be read.
@@ -270,10 +270,7 @@ def listen_addresses(static: StaticConfig) -> dict[str, ListenAddress]:
             address = parse_address(entry_point.address)
         except ConfigError as error:
             raise ConfigError(f"entryPoints.{name}.address", error.reason, error.hint) from error
-        if address.protocol == "udp":
-            _log.warning("entrypoint %s: UDP is not served by this version; %s is skipped", name, address)
-        else:
-            found[name] = ListenAddress(address.host, address.port)
+        found[name] = ListenAddress(address.host, address.port, address.protocol)
     return found
 
 

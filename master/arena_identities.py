@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from shared.identities import Identity, of_middleware, of_service
+from collections.abc import Iterator
+
+from shared.identities import (
+    TCP_MIDDLEWARE,
+    TCP_SERVER,
+    TCP_SERVICE,
+    UDP_SERVER,
+    UDP_SERVICE,
+    Identity,
+    middleware_name,
+    of_middleware,
+    of_service,
+    server_name,
+)
 from shared.table.entries import MiddlewareEntry, RouterEntry, ServiceEntry, TableContent
 from shared.table.reader import Table
+from shared.table.streams import Streams
 
 
 class IdentityPlanner:
@@ -25,7 +39,28 @@ class IdentityPlanner:
         self._services = fresh
         for router in content.routers:
             found.update(_of_router(router, content.middlewares))
+        found.update(of_streams(content.streams))
         return frozenset(found)
+
+
+def of_streams(streams: Streams) -> Iterator[Identity]:
+    """What TCP and UDP keep in the arena: services, their servers, and limits on connections."""
+    tcp, udp = streams.tcp, streams.udp
+    for service in tcp.services:
+        yield Identity(TCP_SERVICE, service.name)
+        balancer = service.options.load_balancer
+        for server in balancer.servers if balancer is not None else ():
+            yield Identity(TCP_SERVER, server_name(service.name, server.address))
+    for each in udp.services:
+        yield Identity(UDP_SERVICE, each.name)
+        udp_balancer = each.options.load_balancer
+        for udp_server in udp_balancer.servers if udp_balancer is not None else ():
+            yield Identity(UDP_SERVER, server_name(each.name, udp_server.address))
+    for router in tcp.routers:
+        for number in router.middlewares:
+            step = tcp.middlewares[number]
+            if step.options.in_flight_conn is not None:
+                yield Identity(TCP_MIDDLEWARE, middleware_name(router.name, step.name), keyed=True)
 
 
 def identities_of_table(table: Table) -> frozenset[Identity]:
@@ -36,6 +71,7 @@ def identities_of_table(table: Table) -> frozenset[Identity]:
         found.update(_of_service(table.service(number)))
     for number in range(table.router_count):
         found.update(_of_router(table.router(number), middlewares))
+    found.update(of_streams(table.streams()))
     return frozenset(found)
 
 

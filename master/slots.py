@@ -8,6 +8,9 @@ A slot listens from the moment its first worker is about to be given a table. Th
 the worker, because the order of calls numbers the members of the kernel's group (``shared.sockets``); for the
 worker's own ``listen`` there is then nothing left to do.
 
+A UDP socket has no queue of connections to lose and no ``listen``: it is in its group from the start, and a
+program in the kernel keeps datagrams away from slots that are out of service.
+
 An epoch is one version of the static settings. Epochs share the sockets of addresses they have in common.
 """
 
@@ -20,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from shared import sockets
+from shared.config.effective import Protocol
 from shared.errors import PortInUseError
 
 
@@ -28,6 +32,11 @@ class ListenAddress(NamedTuple):
 
     host: str
     port: int
+    protocol: Protocol = "tcp"
+
+    def __str__(self) -> str:
+        shown = sockets.show_address(self.host, self.port)
+        return f"{shown}/udp" if self.protocol == "udp" else shown
 
 
 class SlotGroup:
@@ -46,20 +55,25 @@ class SlotGroup:
         self.asked = address
         self._listening: list[int] = []  # slots in the order of the kernel's group
         self._avoided: frozenset[int] = frozenset()
-        sockets.check_free(entrypoint, *address)
+        self._rested: set[int] = set()
+        self._is_udp = address.protocol == "udp"
+        kind = socket.SOCK_DGRAM if self._is_udp else socket.SOCK_STREAM
+        sockets.check_free(entrypoint, address.host, address.port, kind)
         self._sockets: list[socket.socket] = []
         port = address.port
         try:
             for _ in range(slots):
-                self._sockets.append(sockets.bind_slot(address.host, port))
+                self._sockets.append(sockets.bind_slot(address.host, port, kind))
                 port = self._sockets[0].getsockname()[1]
         except OSError as error:
             self.close()
-            shown = sockets.show_address(*address)
             if error.errno == errno.EADDRINUSE:
-                raise PortInUseError(f"entrypoint {entrypoint}: address {shown} is already in use") from error
-            raise PortInUseError(f"entrypoint {entrypoint}: cannot bind {shown}: {error}") from error
-        self.actual = ListenAddress(address.host, port)
+                reason = f"entrypoint {entrypoint}: address {address} is already in use"
+                raise PortInUseError(reason) from error
+            raise PortInUseError(f"entrypoint {entrypoint}: cannot bind {address}: {error}") from error
+        self.actual = ListenAddress(address.host, port, address.protocol)
+        if self._is_udp:  # until a slot is in service, the first one keeps what comes
+            sockets.steer_datagrams(self._sockets[0], [0])
 
     def socket_of(self, slot: int) -> socket.socket:
         """The slot's socket; it stays ours."""
@@ -68,13 +82,21 @@ class SlotGroup:
     def listen(self, slot: int) -> None:
         """Put a slot into service."""
         if slot not in self._listening:
-            self._sockets[slot].listen(sockets.LISTEN_BACKLOG)
+            if self._is_udp:
+                if slot in self._rested:
+                    sockets.drop_waiting(self._sockets[slot])
+            else:
+                self._sockets[slot].listen(sockets.LISTEN_BACKLOG)
             self._listening.append(slot)
             self._apply()
 
     def rest(self, slot: int) -> None:
         """Take a slot that no worker uses out of service."""
-        if slot in self._listening:
+        if slot in self._listening and self._is_udp:
+            self._listening.remove(slot)
+            self._rested.add(slot)
+            self._apply()
+        elif slot in self._listening:
             sockets.rest(self._sockets[slot])
             place, last = self._listening.index(slot), self._listening.pop()
             if last != slot:  # the kernel moves the last member into the hole
@@ -90,7 +112,8 @@ class SlotGroup:
     def refuse_new(self) -> None:
         """Let nothing more into the queues."""
         for slot in self._listening:
-            sockets.refuse_new(self._sockets[slot])
+            if not self._is_udp:
+                sockets.refuse_new(self._sockets[slot])
 
     def close(self) -> None:
         """Give the address up; connections still queued are reset with the last descriptor."""
@@ -101,6 +124,10 @@ class SlotGroup:
         if not self._listening:
             return
         member = self._sockets[self._listening[0]]
+        if self._is_udp:  # whose places are the slots' numbers
+            wanted = [slot for slot in self._listening if slot not in self._avoided]
+            sockets.steer_datagrams(member, sorted(wanted or self._listening))
+            return
         places = [place for place, slot in enumerate(self._listening) if slot not in self._avoided]
         if places and len(places) < len(self._listening):
             sockets.steer(member, places)
@@ -170,7 +197,7 @@ class Slots:
     def addresses(self, epoch: int) -> dict[str, str]:
         """Where each entrypoint really listens, as text."""
         groups = self._epochs.get(epoch, {})
-        return {name: sockets.show_address(*group.actual) for name, group in groups.items()}
+        return {name: str(group.actual) for name, group in groups.items()}
 
     def hand_over(self) -> None:
         """Before the end: let nothing more into the queues and leave them to the workers, who empty them.
@@ -205,9 +232,8 @@ def _check_distinct(wanted: Mapping[str, ListenAddress]) -> None:
     for name, address in wanted.items():
         for other, taken in seen:
             overlap = address.host == taken.host or not (address.host and taken.host)
-            if address.port and address.port == taken.port and overlap:
-                shown = sockets.show_address(*address)
+            if address.port and (address.port, address.protocol) == (taken.port, taken.protocol) and overlap:
                 raise PortInUseError(
-                    f"entrypoint {name}: address {shown} is already in use by entrypoint {other}"
+                    f"entrypoint {name}: address {address} is already in use by entrypoint {other}"
                 )
         seen.append((name, address))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from shared.config.middlewares import IpStrategy
@@ -23,6 +24,10 @@ MAX_ADDRESS_CHARS = 64
 PARSED_CACHE_ENTRIES = 4096
 """Addresses kept parsed per process; parsing costs 1 to 4 microseconds (not measured more closely)."""
 _IPV6_BITS = 128
+_MAX_PORT = 65_535
+_SERVER = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[\]]*)):(?P<port>\d{1,5})", re.ASCII
+)
 
 
 class Networks:
@@ -83,6 +88,18 @@ def parse_networks(texts: Iterable[str], path: str = "") -> Networks:
         ConfigError: one is neither; its path is ``path`` with the index.
     """
     return Networks(_parse_network(text.strip(), f"{path}[{index}]") for index, text in enumerate(texts))
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of a TCP or UDP server (``host:port``, ``[::1]:53``); an empty host is this machine.
+
+    Raises:
+        ConfigError: there is no port, or it is no address; the path is empty.
+    """
+    found = _SERVER.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) <= _MAX_PORT:
+        raise ConfigError("", f'"{text}" is no address of the form host:port')
+    return found["six"] or found["host"] or "localhost", int(found["port"])
 
 
 def compile_client_ip_rule(strategy: IpStrategy | None, path: str = "") -> ClientIpRule:

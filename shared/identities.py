@@ -11,13 +11,17 @@ from shared.config.dynamic import Service
 from shared.config.middlewares import Middleware
 
 SERVICE, SERVER, MIDDLEWARE, WINDOW = "service", "server", "middleware", "window"
+TCP_SERVICE, TCP_SERVER = "tcp-service", "tcp-server"
+UDP_SERVICE, UDP_SERVER = "udp-service", "udp-server"
+TCP_MIDDLEWARE = "tcp-middleware"
+"""Kinds of their own: an HTTP and a TCP service may have one name."""
 
 
 class Identity(msgspec.Struct, frozen=True, array_like=True):
     """An object that the arena knows.
 
     Attributes:
-        kind: ``service``, ``server``, ``middleware`` or ``window``.
+        kind: one of the kinds above.
         name: see the functions below.
         keyed: whether it has keyed tables.
         kept: what of it outlives processes beyond counters, a ``Kept``.

@@ -7,6 +7,8 @@ All sockets of one address form a kernel *reuseport group*. What this file relie
 - Places are given in the order of ``listen()``. When a place is given up the *last* one moves into it.
 - A classic BPF program on the group picks a place for each new connection; a number past the end falls back
   to the kernel's hash.
+- A UDP socket has its place from ``bind`` on; the program sees its datagrams from the UDP payload on, and the
+  IP header at negative offsets.
 - A listener that is shut down is merely bound again: the port stays ours and it can listen once more.
 
 Blocking flags and ``shutdown`` act on every holder of a listener, so ``rest`` is only for sockets that no
@@ -26,6 +28,9 @@ from shared.errors import PortInUseError
 LISTEN_BACKLOG = 4096
 """Connections the kernel queues per slot; capped by net.core.somaxconn (4096 since Linux 5.4)."""
 
+MAX_DROPPED = 65_536
+"""Datagrams thrown away at most when a UDP slot goes into service again: more than a queue holds."""
+
 SO_ATTACH_REUSEPORT_CBPF = 51
 SO_DETACH_REUSEPORT_BPF = 68
 SO_ATTACH_FILTER = 26
@@ -36,6 +41,19 @@ _MODULO = 0x94
 _JUMP_IF_EQUAL = 0x15
 _RETURN = 0x06
 _LOAD_BYTE = 0x30
+_LOAD_HALF = 0x28
+_JUMP = 0x05
+_TO_X = 0x07
+_MULTIPLY = 0x24
+_XOR_WITH_X = 0xAC
+_SHIFT_RIGHT = 0x74
+_NETWORK_HEADER = 0x1_0000_0000 - 0x10_0000
+"""SKF_NET_OFF: offsets from here count from the IP header."""
+_PROTOCOL = 0x1_0000_0000 - 0x1000
+"""SKF_AD_OFF + SKF_AD_PROTOCOL: the Ethernet type."""
+_IPV6 = 0x86DD
+_GOLDEN_RATIO, _MIXER = 0x9E37_79B1, 0x85EB_CA6B
+"""Odd constants of multiplicative hashing, so that neighbouring ports go to different places."""
 _AND = 0x54
 _TCP_FLAGS = 13
 _SYN, _SYN_OR_ACK = 0x02, 0x12
@@ -59,17 +77,18 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint16), ("filter", ctypes.POINTER(_Instruction)))
 
 
-def bind_slot(host: str, port: int) -> socket.socket:
+def bind_slot(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     """A bound, non-blocking, close-on-exec member of the address's reuseport group; not listening yet.
 
     Args:
         host: an IP address; empty for every address of both families.
         port: 0 lets the kernel choose.
+        kind: TCP, or UDP by ``SOCK_DGRAM``, which has its place in the group at once.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    made = _open(host)
+    made = _open(host, kind)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind((host or _any_host(made), port))
@@ -79,7 +98,7 @@ def bind_slot(host: str, port: int) -> socket.socket:
     return made
 
 
-def check_free(entrypoint: str, host: str, port: int) -> None:
+def check_free(entrypoint: str, host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> None:
     """Make sure that nobody listens on the address.
 
     With SO_REUSEPORT a second program of the same user would silently share the port, so this binds once
@@ -90,7 +109,7 @@ def check_free(entrypoint: str, host: str, port: int) -> None:
     """
     shown = show_address(host, port)
     try:
-        probe = _open(host)
+        probe = _open(host, kind)
     except OSError as error:
         raise PortInUseError(f"entrypoint {entrypoint}: cannot open a socket for {shown}: {error}") from error
     with contextlib.closing(probe):
@@ -126,6 +145,26 @@ def steer(member: socket.socket, places: Sequence[int]) -> None:
         places: at least one; the order of ``listen()`` calls defines the numbers.
     """
     _attach(member, SO_ATTACH_REUSEPORT_CBPF, _pick_one_of(places))
+
+
+def steer_datagrams(member: socket.socket, places: Sequence[int]) -> None:
+    """Send the datagrams of a UDP group to these places only, all of one client to the same one.
+
+    The kernel's own hash would do that too, but over *all* members, also those whose slot nobody serves: a
+    UDP socket has its place from ``bind`` on. So a UDP group always has a program.
+
+    Args:
+        member: any socket of the group.
+        places: at least one; the order of ``bind`` calls defines the numbers.
+    """
+    _attach(member, SO_ATTACH_REUSEPORT_CBPF, _pick_by_client(places))
+
+
+def drop_waiting(sock: socket.socket) -> None:
+    """Empty the queue of a UDP socket that goes into service again: what it holds is of another time."""
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(MAX_DROPPED):
+            sock.recv(1)
 
 
 def stop_steering(member: socket.socket) -> None:
@@ -172,20 +211,53 @@ def _pick_one_of(places: Sequence[int]) -> list[Instruction]:
     return [*program, (_RETURN, 0, 0, places[0])]  # never reached; the kernel wants a return at the end
 
 
-def _open(host: str) -> socket.socket:
-    """A TCP socket of the right family. An empty host is both families where the kernel has IPv6."""
+def _pick_by_client(places: Sequence[int]) -> list[Instruction]:
+    """By the last word of the source address and the source port, which IPv6 has elsewhere than IPv4.
+
+    Options between the headers move the port; then another part of the packet is the key, which is as good
+    as long as a client goes on to send them.
+    """
+    mixing = [
+        (_MULTIPLY, 0, 0, _GOLDEN_RATIO),
+        (_XOR_WITH_X, 0, 0, 0),
+        (_MULTIPLY, 0, 0, _MIXER),
+        (_SHIFT_RIGHT, 0, 0, 16),
+        (_MODULO, 0, 0, len(places)),
+    ]
+    program: list[Instruction] = [
+        (_LOAD_HALF, 0, 0, _PROTOCOL),
+        (_JUMP_IF_EQUAL, 0, 4, _IPV6),
+        (_LOAD_ABSOLUTE, 0, 0, _NETWORK_HEADER + 20),
+        (_TO_X, 0, 0, 0),
+        (_LOAD_HALF, 0, 0, _NETWORK_HEADER + 40),
+        (_JUMP, 0, 0, 3),
+        (_LOAD_ABSOLUTE, 0, 0, _NETWORK_HEADER + 12),
+        (_TO_X, 0, 0, 0),
+        (_LOAD_HALF, 0, 0, _NETWORK_HEADER + 20),
+        *mixing,
+    ]
+    for number, place in enumerate(places):
+        program += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, place)]
+    return [*program, (_RETURN, 0, 0, places[0])]
+
+
+def _open(host: str, kind: socket.SocketKind) -> socket.socket:
+    """A socket of the right family. An empty host is both families where the kernel has IPv6."""
     if host and ":" not in host:
-        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        made = socket.socket(socket.AF_INET, kind)
     else:
         try:
-            made = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+            made = socket.socket(socket.AF_INET6, kind)
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if host else 0)
         except OSError:
             if host:
                 raise
-            made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            made = socket.socket(socket.AF_INET, kind)
     made.setblocking(False)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections in TIME_WAIT do not matter
+    if kind == socket.SOCK_STREAM:  # for UDP it would mean to share the port
+        made.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # old connections in TIME_WAIT do not matter
     return made
 
 

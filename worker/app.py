@@ -31,6 +31,7 @@ from shared.errors import ControlError, WorkerBootError
 from shared.identities import state_name
 from shared.table.entries import MiddlewareEntry, RouterEntry
 from shared.table.reader import Table, open_table, verify_digest
+from shared.table.streams import Streams as TableStreams
 from worker.access_log import AccessLog
 from worker.admission import Room
 from worker.conduct import Context
@@ -45,7 +46,10 @@ from worker.reception import Reception
 from worker.routes import Routes
 from worker.services import Services
 from worker.state import Counts, Entrance, Generations, Lifetime, make_entrance
+from worker.streams import Streams
 from worker.tls.material import Contexts, TlsMaterial
+from worker.udp.services import UdpRoute
+from worker.udp.sessions import MAX_SESSIONS, UdpSessions
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +77,13 @@ class Worker:
     def __init__(self, boot: WorkerBoot, channel: Channel[control.ToWorker], listeners: Listeners) -> None:
         self._static = boot.static
         self._channel = channel
-        self._slots = [(sock, self._make_entrance(name)) for name, sock in listeners]
+        self._slots = [
+            (sock, self._make_entrance(name)) for name, sock in listeners if sock.type == socket.SOCK_STREAM
+        ]
+        self._streams = Streams()
+        self._sessions = [
+            self._make_sessions(name, sock) for name, sock in listeners if sock.type == socket.SOCK_DGRAM
+        ]
         self._pools = Pools()
         settings = boot.static.access_log
         self._context = Context(
@@ -134,6 +144,8 @@ class Worker:
             if reception.lane is not None:
                 lanes.start_soon(reception.lane.run)
                 lanes.start_soon(reception.lane.run_sweeper)
+            for sessions in self._sessions:
+                connections.start_soon(sessions.run)
             async with trio.open_nursery() as acceptors:
                 acceptors.start_soon(self._enter_service, acceptors, reception)
                 await self._stop.wait()
@@ -141,17 +153,22 @@ class Worker:
             for sock, entrance in self._slots:
                 serve_waiting(sock, entrance, reception)
             self._context.lifetime.begin_drain()
+            for sessions in self._sessions:
+                sessions.begin_drain()
             connections.cancel_scope.deadline = trio.current_time() + self._grace_s
             logger.info("draining: %s connections", self._context.counts.connections)
             if reception.lane is not None:
                 await reception.lane.drain()
             lanes.cancel_scope.cancel()
+        reception.tunnels.close()
 
     async def _enter_service(self, acceptors: trio.Nursery, reception: Reception) -> None:
         await self._first_table.wait()
         for sock, entrance in self._slots:
             enter_service(sock)
             acceptors.start_soon(serve_slot, sock, entrance, reception)
+        for sessions in self._sessions:
+            acceptors.start_soon(sessions.accept)
         await self._channel.send(control.Ready(self._context.generations.number))
         logger.info("accepting connections")
 
@@ -206,9 +223,11 @@ class Worker:
 
     async def _install(self, generation: int, fds: tuple[int, ...]) -> None:
         try:
-            table, tls = await trio.to_thread.run_sync(_read_table, generation, fds)
+            table, tls, streams = await trio.to_thread.run_sync(_read_table, generation, fds)
             started = time.perf_counter()
-            routes = Routes(table, self._services.endpoint_maker(table), self._build_step, tls)
+            make_endpoint, blocks = self._services.endpoint_maker(table), self._services.blocks
+            tcp, udp = self._streams.routes(streams, blocks)
+            routes = Routes(table, make_endpoint, self._build_step, tls, tcp, udp)
             self._context.generations.install(generation, routes)
             pause_ms = (time.perf_counter() - started) * 1000
         except Exception as error:  # whatever is wrong with a table, the one before serves on
@@ -267,6 +286,16 @@ class Worker:
         name = state_name(router.name, middleware.name, middleware.options)
         return build_step(middleware.options, StepState(name, self._services.blocks))
 
+    def _make_sessions(self, name: str, sock: socket.socket) -> UdpSessions:
+        entrance = self._make_entrance(name)
+
+        def find_route() -> UdpRoute | None:
+            routes = self._context.generations.routes
+            return routes.udp.get(name) if routes is not None else None
+
+        limit = min(MAX_SESSIONS, connection_limit())
+        return UdpSessions(sock, name, entrance.settings.udp.timeout, find_route, limit)
+
     def _make_entrance(self, name: str) -> Entrance:
         settings = self._static.entry_points.get(name)
         if settings is None:
@@ -279,7 +308,7 @@ async def run(boot: WorkerBoot, channel: Channel[control.ToWorker], listeners: L
     await Worker(boot, channel, listeners).run()
 
 
-def _read_table(generation: int, fds: tuple[int, ...]) -> tuple[Table, TlsMaterial]:
+def _read_table(generation: int, fds: tuple[int, ...]) -> tuple[Table, TlsMaterial, TableStreams]:
     """Map and check a table; in a thread, as this looks at every byte.
 
     Raises:
@@ -295,4 +324,5 @@ def _read_table(generation: int, fds: tuple[int, ...]) -> tuple[Table, TlsMateri
     if table.generation != generation:
         raise ControlError(f"Install {generation} came with a table of generation {table.generation}")
     table.warm()
-    return table, TlsMaterial(table.streams().tls)
+    streams = table.streams()
+    return table, TlsMaterial(streams.tls), streams

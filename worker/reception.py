@@ -27,6 +27,9 @@ from worker.plain.lane import PlainLane
 from worker.request_head import Peer
 from worker.resumption import Resumption
 from worker.state import Entrance
+from worker.tcp.arrival import Arrival
+from worker.tcp.front import Front
+from worker.tcp.tunnel import Tunnels
 from worker.tls.client_hello import HANDSHAKE_RECORD, BadClientHello
 from worker.tls.handshake import HANDSHAKE_S, MAX_HANDSHAKES, refuse, start_tls
 from worker.tls.material import Contexts, TlsRefused
@@ -62,6 +65,8 @@ class Reception:
         self._context = context
         self._room = room
         self._connections = connections
+        self.tunnels = Tunnels(self._terminate)
+        self._front = Front(context.generations, context.lifetime, self.tunnels, self._seat_arrival)
         self.lane: PlainLane | None = None
         if has_plain_lane:
             self.lane = PlainLane(
@@ -97,7 +102,10 @@ class Reception:
         """A connection was accepted, and room was taken for it."""
         ip = parse_ip(address[0])
         peer = Peer(str(ip) if ip is not None else address[0], address[1])
-        shared = not entrance.trust.trusted.contains(peer.ip)
+        has_front = self._has_front(entrance)
+        shared = not (
+            entrance.trust.trusted.contains(peer.ip) or (has_front and _speaks_for_others(entrance, peer))
+        )
         if shared and not self._room.admit(peer.ip):
             self._room.release()
             accepted.close()
@@ -112,6 +120,26 @@ class Reception:
             accepted.close()
             place.release()
             return
+        if has_front:
+            self._connections.start_soon(self._front.receive, Arrival(accepted, entrance, peer, place))
+        else:
+            self._seat(accepted, entrance, peer, place)
+
+    def _has_front(self, entrance: Entrance) -> bool:
+        """Whether somebody has to look at a connection before HTTP has it."""
+        routes = self._context.generations.routes
+        return entrance.proxy_trust is not None or (routes is not None and entrance.name in routes.tcp)
+
+    def _seat_arrival(self, arrival: Arrival, *, is_tls: bool) -> None:
+        """A connection that no TCP router has."""
+        sock, entrance, peer, place = arrival.sock, arrival.entrance, arrival.peer, arrival.place
+        if is_tls:
+            self._connections.start_soon(self._secure, sock, entrance, peer, place, trio.current_time())
+        else:
+            self._seat(sock, entrance, peer, place)
+
+    def _seat(self, accepted: socket.socket, entrance: Entrance, peer: Peer, place: Place) -> None:
+        """HTTP has it, if it turns out not to be TLS."""
         lane = self._lane_for(entrance)
         if lane is not None:
             lane.adopt(accepted, entrance, peer, place, is_new=True)
@@ -183,8 +211,21 @@ class Reception:
         else:
             await self._serve(sock, inside, peer, place, Opening(opened_at=opened_at), session)
 
-    async def _shake_hands(self, accepted: socket.socket, entrance: Entrance, peer: Peer) -> TlsStream | None:
-        """The connection with TLS on it; None, with the client told why, when there is none to be."""
+    async def _terminate(self, arrival: Arrival, options: str) -> TlsStream | None:
+        """The inside of a connection that a TCP router terminates with these options."""
+        return await self._shake_hands(arrival.sock, arrival.entrance, arrival.peer, options)
+
+    async def _shake_hands(
+        self, accepted: socket.socket, entrance: Entrance, peer: Peer, options: str | None = None
+    ) -> TlsStream | None:
+        """The connection with TLS on it; None, with the client told why, when there is none to be.
+
+        Args:
+            accepted: its ClientHello is unread.
+            entrance: where it came in.
+            peer: the client.
+            options: name of the TLS options, if not the server name decides.
+        """
         routes = self._context.generations.routes
         if routes is None or self._handshakes >= MAX_HANDSHAKES:
             return None
@@ -193,7 +234,8 @@ class Reception:
             with trio.move_on_after(HANDSHAKE_S):
                 hello = await peek_client_hello(accepted)
                 local_ip = accepted.getsockname()[0]
-                choice = routes.tls.choose(self._contexts, entrance.name, hello.server_name, local_ip)
+                tls = routes.tls
+                choice = tls.choose(self._contexts, entrance.name, hello.server_name, local_ip, options)
                 return await start_tls(accepted, hello, choice)
             logger.debug("%s: no handshake with %s in time", entrance.name, peer.ip)
         except TlsRefused as error:
@@ -229,3 +271,7 @@ class Reception:
                 place.release()
         if returns and self.lane is not None and not self.lane.is_draining:
             self.lane.adopt(release(stream), entrance, peer, place, connection.served, session=session)
+
+
+def _speaks_for_others(entrance: Entrance, peer: Peer) -> bool:
+    return entrance.proxy_trust is not None and entrance.proxy_trust.covers(peer.ip)

@@ -6,7 +6,8 @@ as the generation lives; there is at most one predicate and one route per router
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from shared.rules.conditions import Matchable
 from shared.rules.predicates import Predicate, compile_predicate
@@ -14,9 +15,13 @@ from shared.table.entries import MiddlewareEntry, RouterEntry, ServiceEntry
 from shared.table.reader import Table
 from worker.matching import match
 from worker.pipeline import Handler, Step, compose
+from worker.tcp.routes import TcpRoutes
 from worker.tls.material import TlsMaterial
+from worker.udp.services import UdpRoute
 
 _INTERNAL_SUFFIX = "@internal"
+NO_TCP: Mapping[str, TcpRoutes] = MappingProxyType({})
+NO_UDP: Mapping[str, UdpRoute] = MappingProxyType({})
 
 MakeEndpoint = Callable[[ServiceEntry], Handler]
 """What forwards to a service. Called once per service that a used router names."""
@@ -67,6 +72,8 @@ class Routes:
         make_endpoint: makes what forwards to a service.
         build_step: makes the step of a middleware.
         tls: certificates and options of this generation; by default those of the table.
+        tcp: routes of connections that are not HTTP, by entrypoint.
+        udp: services of datagrams, by entrypoint.
     """
 
     def __init__(
@@ -75,9 +82,13 @@ class Routes:
         make_endpoint: MakeEndpoint,
         build_step: BuildStep,
         tls: TlsMaterial | None = None,
+        tcp: Mapping[str, TcpRoutes] = NO_TCP,
+        udp: Mapping[str, UdpRoute] = NO_UDP,
     ) -> None:
         self.table = table
         self.tls = tls if tls is not None else TlsMaterial(table.streams().tls)
+        self.tcp = tcp
+        self.udp = udp
         self._make_endpoint = make_endpoint
         self._build_step = build_step
         self._predicates: dict[int, Predicate] = {}

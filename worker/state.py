@@ -12,6 +12,7 @@ import trio
 
 from shared.config.static import EntryPoint
 from worker.forwarded import PeerTrust, make_trust
+from worker.proxy_protocol import ProxyTrust
 from worker.request_head import HeadRules, make_rules
 from worker.routes import Routes
 
@@ -29,6 +30,7 @@ class Entrance:
         settings: as configured.
         rules: for heads.
         trust: for forwarded fields.
+        proxy_trust: whose PROXY protocol headers are read; None for nobody's.
         tls: whether its connections speak TLS.
     """
 
@@ -37,6 +39,7 @@ class Entrance:
     rules: HeadRules
     trust: PeerTrust
     tls: bool = False
+    proxy_trust: ProxyTrust | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -57,8 +60,13 @@ def make_entrance(name: str, settings: EntryPoint, hostname: str) -> Entrance:
     Raises:
         ConfigError: a setting cannot be honoured.
     """
+    proxy = settings.proxy_protocol
     return Entrance(
-        name, settings, make_rules(settings.http), make_trust(settings.forwarded_headers, hostname)
+        name,
+        settings,
+        make_rules(settings.http),
+        make_trust(settings.forwarded_headers, hostname),
+        proxy_trust=ProxyTrust(proxy) if proxy is not None else None,
     )
 
 

@@ -64,10 +64,12 @@ def routes(as_json: AsJson = False, runtime_dir: RuntimeDir = None) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    shown = Table("router", "status", "rule", "entrypoints", "service", box=None)
+    shown = Table("router", "kind", "status", "rule", "entrypoints", "service", box=None)
     for each in found:
         entrypoints = ",".join(each["entry_points"])
-        shown.add_row(each["name"], each["status"], each["rule"], entrypoints, each["service"])
+        shown.add_row(
+            each["name"], each["protocol"], each["status"], each["rule"], entrypoints, each["service"]
+        )
     console = Console(markup=False, highlight=False)
     console.print(shown)
     for each in found:

@@ -87,10 +87,13 @@ class Assembler:
             streams=Streams(tls=material),
         )
 
+    def rank(self, provider: str) -> int:
+        """A provider's place when priorities are equal: the lower wins."""
+        return self._rank.get(provider.lower(), len(self._rank))
+
     def match_order(self, router: LinkedRouter) -> MatchOrder:
         """What routers are sorted by; the first one that matches wins."""
-        rank = self._rank.get(router.provider.lower(), len(self._rank))
-        return (-router.priority, rank, router.provider, router.name)
+        return (-router.priority, self.rank(router.provider), router.provider, router.name)
 
     def _place_all(
         self, routers: Iterable[LinkedRouter], models: Mapping[str, EntryPointModel]

@@ -3,55 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import msgspec
-
-from shared.config.diagnostics import Diagnostics, Path
+from master.compiler.item import Item
+from master.compiler.stream_catalog import StreamCatalog
+from shared.config.diagnostics import Path
 from shared.config.documents import Document
 from shared.config.dynamic import HttpConfig, Router, ServersTransport, Service, TlsConfig
 from shared.config.middlewares import Middleware
 from shared.config.tls import TlsCertificate, TlsOptions, TlsStore
 from shared.table.streams import DEFAULT_OPTIONS
 
-T = TypeVar("T")
+__all__ = ["INTERNAL", "Catalog", "Item", "qualify", "written_path"]
 
 INTERNAL = "internal"
 """The provider name of objects that we make ourselves."""
 
 
-class Item(msgspec.Struct, Generic[T], frozen=True, eq=False):
-    """One object and where it comes from.
-
-    Attributes:
-        name: qualified, ``web@file``.
-        provider: the part behind ``@``.
-        value: the object as decoded; the same instance as long as it did not change.
-        document: the text it stands in, None for internal objects.
-        path: its place in that text.
-    """
-
-    name: str
-    provider: str
-    value: T
-    document: Document | None = None
-    path: Path = ()
-
-    def error(self, found: Diagnostics, reason: str, hint: str | None = None, *inner: str | int) -> None:
-        """Record an error of this object, with its position."""
-        located = Diagnostics(self.document)
-        located.error((*self.path, *inner), reason, hint)
-        found.extend(located)
-
-    def warning(self, found: Diagnostics, reason: str, hint: str | None = None, *inner: str | int) -> None:
-        """Record a warning about this object, with its position."""
-        located = Diagnostics(self.document)
-        located.warning((*self.path, *inner), reason, hint)
-        found.extend(located)
-
-
 class Catalog:
-    """All HTTP and TLS objects by qualified name; the TLS options and the store ``default`` are global.
+    """All HTTP and TLS objects by qualified name; ``streams`` has those of TCP and UDP.
+
+    The TLS options and the store ``default`` are global.
 
     Attributes:
         clashing: (kind, item) of global objects that a second provider defines; none of theirs may be used.
@@ -66,6 +38,7 @@ class Catalog:
         self.tls_stores: dict[str, Item[TlsStore]] = {}
         self.certificates: list[Item[TlsCertificate]] = []
         self.clashing: list[tuple[str, Item[object]]] = []
+        self.streams = StreamCatalog()
 
     def add(
         self, provider: str, document: Document | None, http: HttpConfig

@@ -19,6 +19,7 @@ from master.compiler.linking import LinkMemory, RouterReport
 from master.compiler.middlewares import MiddlewareChecker, ReadFile, read_credentials
 from master.compiler.routers import RouterLinker
 from master.compiler.services import ServiceChecker, ServiceResult
+from master.compiler.streams import StreamCompiler
 from master.compiler.suspicions import find_suspicions
 from master.compiler.tls_material import TlsCompiler
 from shared.config.diagnostics import Diagnostic, Diagnostics
@@ -67,6 +68,7 @@ class Compiler:
         self._static = static
         self._read_file = read_file
         self._assembler = Assembler(static.providers.precedence)
+        self._streams = StreamCompiler(static, self._assembler.rank)
         self._writer = TableWriter()
         self._identities = IdentityPlanner()
         self._services: dict[str, ServiceResult] = {}
@@ -113,7 +115,11 @@ class Compiler:
                 (catalog.routers[each.name], each) for each in in_order if each.name in catalog.routers
             ]
             find_suspicions(serving, catalog, self._static, found)
+        tcp, udp, stream_reports = self._streams.compile(catalog.streams, linked, models, tls, found)
+        reports += stream_reports
         content = self._assembler.assemble(linked, models, tls)
+        streams = msgspec.structs.replace(content.streams, tcp=tcp, udp=udp)
+        content = msgspec.structs.replace(content, streams=streams)
         table = self._writer.write(content, generation)
         digest = self._writer.payload_digest(table)
         reports.sort(key=lambda report: (-report.priority, report.name))

@@ -26,6 +26,7 @@ class RouterReport(msgspec.Struct, frozen=True):
 
     Attributes:
         status: ``enabled``; ``kept``: broken now, its last good version serves; ``disabled``: does not serve.
+        protocol: ``http``, ``tcp`` or ``udp``.
     """
 
     name: str
@@ -36,6 +37,7 @@ class RouterReport(msgspec.Struct, frozen=True):
     middlewares: tuple[str, ...]
     status: RouterStatus
     error: str = ""
+    protocol: str = "http"
 
 
 class _Linked(msgspec.Struct, frozen=True, eq=False):

@@ -56,15 +56,15 @@ class RouterLinker:
         router = item.value
         syntax = router.rule_syntax if router.rule_syntax in ("v1", "v2", "v3") else self._default_syntax
         priority = self._priority(item)
-        with _at("rule"):
+        with at_key("rule"):
             condition = self._rule(router, syntax)
-        with _at("entryPoints"):
+        with at_key("entryPoints"):
             entry_points = self._reachable(item, found)
-        with _at("tls"):
+        with at_key("tls"):
             tls_options = self._tls_options(item, entry_points, condition)
-        with _at("middlewares"):
+        with at_key("middlewares"):
             middlewares = self._middlewares.expand(router.middlewares, item.provider)
-        with _at("service"):
+        with at_key("service"):
             service = self._service(item)
             own = self._service_steps(service)
         return LinkedRouter(
@@ -148,7 +148,7 @@ class RouterLinker:
 
 
 @contextmanager
-def _at(key: str) -> Iterator[None]:
+def at_key(key: str) -> Iterator[None]:
     """Errors raised inside are about this key of the router."""
     try:
         yield

@@ -222,6 +222,7 @@ class TlsObjects:
         self._default = default
         self._v1: dict[str, tuple[str, list[CertificateEntry]]] = {}
         self._refused: list[tuple[tuple[str, ...], AnyCondition]] = []
+        self._required: set[str] = set()
 
     def add_v1(
         self, entry_point: str, options: TlsOptionsEntry, certificates: list[CertificateEntry]
@@ -251,6 +252,10 @@ class TlsObjects:
     def refuse(self, entry_points: tuple[str, ...], condition: AnyCondition) -> None:
         """A router cannot have its options: TLS to its hosts is refused, unless another router has them."""
         self._refused.append((entry_points, condition))
+
+    def require(self, name: str) -> None:
+        """A TCP router terminates with the options of this name, whatever host is asked for."""
+        self._required.add(name)
 
     def settle(self, uses: Iterable[TlsUse]) -> tuple[dict[str, str], TlsContent]:
         """Decide which options each host gets, as they are chosen before there is a request.
@@ -317,7 +322,7 @@ class TlsObjects:
         store = _in_order(self._certificates)
         entries: list[CertificateEntry] = [self._default, *store]
         entrances: list[TlsEntrance] = []
-        used = {DEFAULT_OPTIONS}
+        used = {DEFAULT_OPTIONS, *self._required}
         for name in sorted(hosts.keys() | self._v1.keys()):
             base, own = self._v1.get(name, (DEFAULT_OPTIONS, None))
             wanted = {host: each for host, each in sorted(hosts.get(name, {}).items()) if each != base}

@@ -75,7 +75,7 @@ def default_entry_points(config: StaticConfig) -> tuple[str, ...]:
     candidates = sorted(
         name
         for name, entry_point in config.entry_points.items()
-        if name != OWN_ENTRY_POINT and not _is_udp(entry_point)
+        if name != OWN_ENTRY_POINT and not is_udp(entry_point)
     )
     flagged = tuple(name for name in candidates if config.entry_points[name].as_default)
     return flagged or tuple(candidates)
@@ -91,5 +91,6 @@ def _needs_own_entry_point(config: StaticConfig) -> bool:
     )
 
 
-def _is_udp(entry_point: EntryPoint) -> bool:
+def is_udp(entry_point: EntryPoint) -> bool:
+    """Whether an entrypoint listens on UDP."""
     return entry_point.address.lower().endswith("/udp")

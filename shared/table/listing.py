@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from shared.config.dynamic import Service
 from shared.table.entries import MiddlewareEntry, RouterEntry, ServiceEntry, TransportEntry
 from shared.table.reader import Table
+from shared.table.stream_listing import describe_streams
 
 
 def describe(table: Table) -> str:
@@ -26,6 +27,7 @@ def describe(table: Table) -> str:
     lines += _sorted(_middleware(table.middleware(number)) for number in range(table.middleware_count))
     lines += _sorted(_service(table, table.service(number)) for number in range(table.service_count))
     lines += _sorted(_transport(table.transport(number)) for number in range(table.transport_count))
+    lines += describe_streams(table.streams())
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,6 @@
-"""What a table says about connections below HTTP: TLS material, and who gets it. Few entries, decoded whole.
+"""What a table says about connections below HTTP: TLS material, and who gets it; TCP and UDP routes.
+
+Few entries, decoded whole.
 
 Private keys and the ticket secret are ``Secret``: their text form shows nothing, so that no log line, table
 listing or error can carry them. They travel in the table itself (a sealed memfd, and a file of mode 0600), so
@@ -10,6 +12,8 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+
+from shared.table.stream_routes import TcpContent, UdpContent
 
 ClientAuthMode = Literal["none", "request", "require", "verify-if-given", "verify"]
 """Whether a client certificate is asked for, needed and checked (spec v2 section 7)."""
@@ -112,3 +116,5 @@ class Streams(msgspec.Struct, frozen=True, array_like=True):
     """The content of the section ``STREAMS``."""
 
     tls: TlsContent = TlsContent()
+    tcp: TcpContent = TcpContent()
+    udp: UdpContent = UdpContent()

@@ -1,0 +1,1 @@
+"""TCP routers: which connection goes where, and the tunnel it then is."""

@@ -1,0 +1,1 @@
+"""UDP routers: sessions per client address, and what carries their datagrams."""
