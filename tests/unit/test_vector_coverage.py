@@ -39,6 +39,7 @@ CLAIMED = {
         *("forwardedHeaders", "notfound", "path.*", "priority", "proxy.*", "query.*", "static.*"),
         *("provider.kv", "rule.v2", "rule.v2.invalid", "rule.v3", "rule.v3.invalid"),
         *(f"middleware.{kind}" for kind in MIDDLEWARES),
+        *("lb.wrr.tcpudp", "tcp.router", "tcp.rule.v2", "tcp.rule.v3", "tcp.rule.v3.invalid"),
     ),
 }
 """Areas by file, as shell patterns. Whoever builds another area adds it here."""
@@ -51,9 +52,6 @@ BY_NAME = {
 NOT_BUILT = {
     "boltdb-value": "the BoltDB provider",
     "kv-alias-watch": "a provider of keys",
-    "priority-009": "TCP routers",
-    "priority-010": "TCP routers",
-    "priority-011": "TCP routers",
 }
 """Vectors of claimed areas that need what does not exist yet."""
 
