@@ -96,10 +96,11 @@ class DockerEngine:
         command: tuple[str, ...] = ("/bin/busybox", "sleep", "3600"),
     ) -> str:
         """Start a container; its id."""
-        written = [f"--label={label}={value}" for label, value in labels.items()]
-        return self(
-            "run", "--detach", "--stop-timeout=1", f"--name={name}", *written, *options, IMAGE, *command
-        )
+        return self("run", "--detach", *_described(name, labels, options), *command)
+
+    def create(self, name: str, labels: Mapping[str, str], *options: str) -> str:
+        """Make a container without starting it; its id."""
+        return self("create", *_described(name, labels, options), "/bin/busybox", "sleep", "3600")
 
     def remove(self, *names: str) -> None:
         """Kill and remove containers."""
@@ -122,6 +123,11 @@ class DockerEngine:
             env={**os.environ, "DOCKER_CONFIG": str(self.folder)},
             check=False,
         )
+
+
+def _described(name: str, labels: Mapping[str, str], options: tuple[str, ...]) -> list[str]:
+    written = [f"--label={label}={value}" for label, value in labels.items()]
+    return ["--stop-timeout=1", f"--name={name}", *written, *options, IMAGE]
 
 
 @contextlib.contextmanager

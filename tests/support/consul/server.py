@@ -1,4 +1,4 @@
-"""The HTTP API of the stand-in: keys, transactions, tokens, blocking queries, and faults on demand."""
+"""The HTTP API of the stand-in: keys, services, transactions, tokens, blocking queries, faults on demand."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.support.consul.catalog import Catalog
+from tests.support.consul.catalog_api import PREFIXES, answer_catalog
 from tests.support.consul.store import RollbackError, Table, describe
 
 MAX_VALUE_BYTES = 512 * 1024
@@ -39,7 +42,8 @@ class ConsulStandIn:
         port: where it listens.
 
     Attributes:
-        tokens: token to the prefixes that it may read and write; None switches tokens off.
+        tokens: token to the prefixes that it may read and write; None switches tokens off. Services may be
+            read with any token that is there.
         has_leader: without one every request is refused, after ``no_leader_s``.
         requests: how many were answered.
     """
@@ -47,6 +51,7 @@ class ConsulStandIn:
     def __init__(self, port: int) -> None:
         self.port = port
         self.table = Table()
+        self.catalog = Catalog(self.table)
         self.tokens: dict[str, tuple[str, ...]] | None = None
         self.has_leader = True
         self.no_leader_s = 0.05
@@ -158,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
                 status, found, index = self._keys(method, path.removeprefix("/v1/kv/"), params, body)
             elif path == "/v1/txn" and method == "PUT":
                 status, found, index = self._transact(body)
+            elif path.startswith(PREFIXES):
+                status, found, index = self._catalog(method, path, params, body)
             elif path == "/v1/status/leader":
                 status, found, index = 200, "127.0.0.1:8300", None
             else:
@@ -231,8 +238,31 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, names, index
             return 200, [describe(each, table.entries[each]) for each in names], index
 
+    def _catalog(
+        self, method: str, path: str, params: dict[str, str], body: bytes
+    ) -> tuple[int, Any, int | None]:
+        tokens = self.stand_in.tokens
+        if tokens is not None and self._token and self._token not in tokens:
+            raise Refusal(403, "ACL not found", 1)
+        may_read = tokens is None or bool(self._token)
+        answer = answer_catalog(
+            self.stand_in.catalog,
+            method,
+            path,
+            params,
+            body,
+            lambda index_of: self._wait(params, index_of),
+            may_read,
+        )
+        if answer is None:
+            raise Refusal(404, "")
+        return answer
+
     def _block(self, key: str, params: dict[str, str], *, recurse: bool) -> int:
         """Wait as asked, holding the table; returns the index."""
+        return self._wait(params, lambda: self.stand_in.table.index_of(key, recurse=recurse))
+
+    def _wait(self, params: dict[str, str], index_of: Callable[[], int]) -> int:
         table = self.stand_in.table
         text = params.get("index", "0")
         if not text.isdecimal():
@@ -246,10 +276,10 @@ class _Handler(BaseHTTPRequestHandler):
         if int(text) > 0:
             wait_s += random.uniform(0, wait_s / JITTER)
             table.changed.wait_for(
-                lambda: table.index_of(key, recurse=recurse) > int(text) or self.stand_in.stopping.is_set(),
+                lambda: index_of() > int(text) or self.stand_in.stopping.is_set(),
                 wait_s,
             )
-        return table.index_of(key, recurse=recurse)
+        return index_of()
 
     def _write(self, key: str, params: dict[str, str], body: bytes) -> tuple[int, Any, None]:
         if len(body) > MAX_VALUE_BYTES:

@@ -10,8 +10,12 @@ import importlib
 from tests.support.kits.base import Kit
 
 KITS = {
+    "consul-catalog": "tests.support.kits.consul_catalog:CatalogKit",
+    "consul-catalog-v1": "tests.support.kits.consul_catalog:CatalogV1Kit",
     "consul": "tests.support.kits.consul:ConsulKit",
     "consul-v1": "tests.support.kits.consul:ConsulV1Kit",
+    "docker": "tests.support.kits.docker:DockerKit",
+    "docker-v1": "tests.support.kits.docker:DockerV1Kit",
     "etcd-v3": "tests.support.kits.etcd:EtcdV3Kit",
     "etcd-v2": "tests.support.kits.etcd:EtcdV2Kit",
     "redis": "tests.support.kits.redis:RedisKit",
