@@ -6,6 +6,7 @@ reads the wire at most until it has something, so memory is bounded by one read 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -79,7 +80,50 @@ class LengthFraming:
         return h11.NEED_DATA
 
 
-class WireBody:
+class LiveBody(ABC):
+    """A body that comes from a peer while it is read, whatever version of HTTP that peer speaks.
+
+    Attributes:
+        length: as announced; None if it was not.
+        trailers: known at the end.
+        is_finished: whether the end was read.
+        received_bytes: so far.
+    """
+
+    def __init__(self, length: int | None) -> None:
+        self.length = length
+        self.trailers: Headers | None = None
+        self.is_finished = False
+        self.received_bytes = 0
+        self._is_abandoned = False
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing of it was handed out yet."""
+        return not (self.received_bytes or self.is_finished or self._is_abandoned)
+
+    @abstractmethod
+    async def receive(self) -> bytes:
+        """The next chunk; empty at the end.
+
+        Raises:
+            ExchangeError: the framing is broken, the stream ended inside the body, or could not be read.
+        """
+
+    @abstractmethod
+    def receive_ready(self) -> bytes | None:
+        """What ``receive`` would return if it needs no wait, else None.
+
+        Raises:
+            ExchangeError: the framing is broken.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Give up the rest."""
+
+
+class WireBody(LiveBody):
     """A body that is decoded from a connection.
 
     Args:
@@ -105,6 +149,7 @@ class WireBody:
         on_end: Callable[[], None],
         on_abandon: Callable[[], None],
     ) -> None:
+        super().__init__(length)
         self._parser = parser
         self._read_more = read_more
         self._broken = broken
@@ -112,23 +157,8 @@ class WireBody:
         self._on_abandon = on_abandon
         self._early = early
         self._guard = ChunkGuard() if is_chunked else None
-        self._is_abandoned = False
-        self.length = length
-        self.trailers: Headers | None = None
-        self.is_finished = False
-        self.received_bytes = 0
-
-    @property
-    def is_untouched(self) -> bool:
-        """Whether nothing of it was handed out yet."""
-        return not (self.received_bytes or self.is_finished or self._is_abandoned)
 
     async def receive(self) -> bytes:
-        """The next chunk; empty at the end.
-
-        Raises:
-            ExchangeError: the framing is broken, the stream ended inside the body, or could not be read.
-        """
         while True:
             chunk = self.receive_ready()
             if chunk is not None:
@@ -140,11 +170,6 @@ class WireBody:
                 return b""
 
     def receive_ready(self) -> bytes | None:
-        """What ``receive`` would return if it needs no read, else None.
-
-        Raises:
-            ExchangeError: the framing is broken.
-        """
         if self.is_finished:
             return b""
         if self._is_abandoned:
@@ -167,7 +192,6 @@ class WireBody:
         return b""
 
     async def aclose(self) -> None:
-        """Give up the rest."""
         if not self.is_finished and not self._is_abandoned:
             self._is_abandoned = True
             self._on_abandon()

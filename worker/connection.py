@@ -24,6 +24,7 @@ from worker.conduct import Context, record, respond
 from worker.downstream import Downstream
 from worker.exchange import Exchange
 from worker.forwarded import is_upgrade, note_peer, without_hop_fields
+from worker.h2.server import PREFACE_HEAD, ClientConnection
 from worker.messages import Response
 from worker.request_head import (
     Peer,
@@ -79,6 +80,7 @@ class Connection:
         self, stream: ClientStream, peer: Peer, entrance: Entrance, context: Context, opening: Opening
     ) -> None:
         self._stream = stream
+        self._session = stream.session if isinstance(stream, TlsStream) else None
         self._entrance = entrance
         self._context = context
         self._transport = entrance.settings.transport
@@ -104,6 +106,10 @@ class Connection:
         """
         returns_at_once = has_way_back and self._resumption is not None
         try:
+            if self._session is not None and self._session.protocol == "h2":
+                await self._speak_http2(self._downstream.take_buffer())
+                await self._downstream.linger()
+                return False
             while await self._wait_for_request(has_way_back=has_way_back):
                 if not await self._serve_one():
                     await self._downstream.linger()
@@ -139,6 +145,9 @@ class Connection:
         """One exchange; whether the connection goes on."""
         try:
             raw_head = await self._downstream.read_head(self._entrance.rules.max_bytes)
+            if raw_head == PREFACE_HEAD and not self.served and self._session is None:
+                await self._speak_http2(raw_head + self._downstream.take_buffer())
+                return False
             head = parse_request(raw_head, self._entrance.rules, self._peer)
         except ClientGone:
             raise
@@ -166,6 +175,14 @@ class Connection:
             counts.in_flight -= 1
             record(exchange, self._context, client_host, number)
 
+    async def _speak_http2(self, early: bytes) -> None:
+        """Another protocol for the whole of the connection (RFC 9113 sections 3.2 and 3.3)."""
+        self._downstream.presence.forget()
+        connection = ClientConnection(
+            self._stream, self._peer, self._entrance, self._context, self._opened_at, early
+        )
+        await connection.serve()
+
     async def _refuse(self, error: DownstreamError) -> None:
         """Answer a head that cannot become a request, in the version every client understands."""
         response = self._context.failures.refuse(error, self._entrance, self._peer.ip)
@@ -180,7 +197,7 @@ class Connection:
         note_peer(request, self._entrance.trust)
         exchange = Exchange(request, self._entrance.name, self._entrance.settings, tls=self._entrance.tls)
         exchange.generation = self._context.generations.number
-        exchange.session = self._stream.session if isinstance(self._stream, TlsStream) else None
+        exchange.session = self._session
         exchange.started_at = trio.current_time()
         exchange.resumption, self._resumption = self._resumption, None
         if request.version == "1.1":

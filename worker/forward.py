@@ -18,7 +18,7 @@ import trio
 
 from shared.errors import ExchangeError, ResponseTimeout, UpstreamError, UpstreamGone
 from shared.headers import Headers
-from worker.bodies import WireBody
+from worker.bodies import LiveBody
 from worker.exchange import Exchange, OnInterim
 from worker.forwarded import for_upstream, is_upgrade, passable_trailers, without_hop_fields
 from worker.messages import Body, BytesBody, Request, Response
@@ -67,7 +67,7 @@ async def forward(exchange: Exchange, server: Server) -> Response:
 def _may_repeat(request: Request, link: UpstreamConnection) -> bool:
     if request.body.length == 0:
         return not link.has_written or request.method in IDEMPOTENT
-    return not link.has_written and isinstance(request.body, WireBody) and request.body.is_untouched
+    return not link.has_written and isinstance(request.body, LiveBody) and request.body.is_untouched
 
 
 def build_headers(exchange: Exchange, server: Server) -> Headers:
@@ -192,7 +192,7 @@ class Upload:
                 await link.answer_began.wait()
             if link.has_final_head:
                 return
-        chunk = body.receive_ready() if isinstance(body, WireBody) else None
+        chunk = body.receive_ready() if isinstance(body, LiveBody) else None
         if chunk is None:
             if not isinstance(body, BytesBody):  # that one never waits
                 await link.send_head()  # the server may have something to say before the client goes on

@@ -206,7 +206,7 @@ class Reception:
         peer = dataclasses.replace(peer, scheme="https")
         sock, session = release(stream), stream.session
         lane = self._lane_for(inside)
-        if lane is not None:
+        if lane is not None and session.protocol != "h2":
             lane.adopt(sock, inside, peer, place, session=session)
         else:
             await self._serve(sock, inside, peer, place, Opening(opened_at=opened_at), session)

@@ -51,7 +51,7 @@ def encode_response_head(
         response.headers.remove(b"Trailer")  # it announces what only chunks can carry
     lines += [b"%b: %b" % field for field in response.headers]
     if b"date" not in response.headers:
-        lines.append(b"Date: " + _date(int(time.time())))
+        lines.append(b"Date: " + date_field(int(time.time())))
     if framing is Framing.CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
     elif _shows_length(response, framing):
@@ -95,5 +95,6 @@ def _shows_length(response: Response, framing: Framing) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _date(now: int) -> bytes:
+def date_field(now: int) -> bytes:
+    """The value of Date."""
     return formatdate(now, usegmt=True).encode("ascii")

@@ -7,7 +7,7 @@ A write happens whenever the next chunk has to be waited for, so nothing that a 
 from __future__ import annotations
 
 from shared.errors import UpstreamProtocolError
-from worker.bodies import WireBody
+from worker.bodies import LiveBody
 from worker.downstream import Downstream
 from worker.exchange import Exchange
 from worker.forwarded import passable_trailers
@@ -75,7 +75,7 @@ async def send_response(
 
 
 def _receive_ready(body: Body) -> bytes | None:
-    return body.receive_ready() if isinstance(body, WireBody) else None
+    return body.receive_ready() if isinstance(body, LiveBody) else None
 
 
 async def _flush(downstream: Downstream, pending: bytearray) -> None:

@@ -6,6 +6,7 @@ State changes only between awaits; nothing here waits.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -77,12 +78,25 @@ class Lifetime:
         self.is_draining = False
         self.is_terminating = False  # still accepting, so that whoever asks the health endpoint can go away
         self._idle: set[trio.CancelScope] = set()
+        self._leaving: set[Callable[[], None]] = set()
 
     def begin_drain(self) -> None:
         """From now on every answer says close, and idle connections are let go."""
         self.is_draining = self.is_terminating = True
         for scope in self._idle:
             self._hasten(scope)
+        for leave in tuple(self._leaving):
+            leave()
+
+    def watch_drain(self, leave: Callable[[], None]) -> None:
+        """Call this when draining begins, or now if it has begun."""
+        self._leaving.add(leave)
+        if self.is_draining:
+            leave()
+
+    def forget_drain(self, leave: Callable[[], None]) -> None:
+        """Do not call it any more."""
+        self._leaving.discard(leave)
 
     def enter_idle(self, scope: trio.CancelScope) -> None:
         """A connection begins to wait for its next request inside ``scope``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 
-SERVED_PROTOCOLS = ("http/1.1",)
+SERVED_PROTOCOLS = ("h2", "http/1.1")
 """What can be agreed on by ALPN, best first; an options' ``alpnProtocols`` chooses among these."""
 
 VERSIONS = {
