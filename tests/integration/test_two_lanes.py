@@ -12,16 +12,19 @@ import os
 import re
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from master.compiler.default_certificate import default_certificate, ticket_secret
 from shared import control
 from shared.config.dynamic import LoadBalancer, Server, Service
 from shared.config.middlewares import AddPrefix, Headers, Middleware, StripPrefix
 from shared.rules.conditions import HostIs, PathStarts
-from shared.table.entries import MiddlewareEntry, RouterEntry, ServiceEntry
+from shared.table.entries import MiddlewareEntry, RouterEntry, RouterList, ServiceEntry
+from shared.table.streams import Streams, TlsContent, TlsOptionsEntry
 from tests.support.corpus import read_corpus
 from tests.support.lanes import lane, table
 from worker.app import GENERAL_LANE_ONLY
@@ -65,7 +68,8 @@ WARM = b"GET /warm HTTP/1.1\r\nHost: a\r\n\r\n"
 class Side:
     """One worker with its server, and what that server received."""
 
-    def __init__(self):
+    def __init__(self, secure=False):
+        self.secure = secure
         self.received = []
         self.lane = None
 
@@ -92,7 +96,7 @@ class Side:
 
     async def converse(self, pieces):
         """All that comes back for these bytes, until the worker closes."""
-        client = await self.lane.connect()
+        client = await (self.lane.connect_tls() if self.secure else self.lane.connect())
         try:
             with trio.fail_after(_SETTLE_S):
                 try:
@@ -135,13 +139,16 @@ def content(port):
         ),
     )
     entries = tuple(MiddlewareEntry(f"m{number}@file", each) for number, each in enumerate(steps))
-    return type(made)(made.routers, entries, made.services, made.transports, made.lists)
+    certificates = (default_certificate(),)
+    tls = TlsContent(certificates, (), 0, (TlsOptionsEntry("default"),), ticket_secret=ticket_secret())
+    lists = (*made.lists, RouterList("web", True, made.lists[0].routers))
+    return type(made)(made.routers, entries, made.services, made.transports, lists, Streams(tls=tls))
 
 
 @asynccontextmanager
-async def side():
+async def side(secure=False):
     """A worker with its server, ready."""
-    made = Side()
+    made = Side(secure)
     async with lane() as made.lane:
         port = await made.lane.origin(made.serve)
         assert isinstance(await made.lane.install(1, content(port)), control.Installed)
@@ -149,11 +156,11 @@ async def side():
         yield made
 
 
-async def compare(conversations):
+async def compare(conversations, secure=False):
     """Run each conversation through both lanes."""
-    async with side() as plain:
+    async with side(secure) as plain:
         os.environ[GENERAL_LANE_ONLY] = "1"
-        general_side = side()
+        general_side = side(secure)
         try:
             general = await general_side.__aenter__()
         finally:
@@ -243,10 +250,23 @@ def test_separate_requests_on_one_connection_are_the_same_in_both_lanes():
             trio.run(compare, [[WARM], [WARM, one, one, WARM]])
 
 
-def test_ordinary_exchanges_are_finished_in_the_plain_lane(monkeypatch):
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
+@given(st.lists(conversations, min_size=10, max_size=10))
+def test_generated_conversations_are_the_same_in_both_lanes_over_tls(found):
+    trio.run(compare, found, True)
+
+
+def test_separate_requests_over_tls_are_the_same_in_both_lanes():
+    for path in PATHS:
+        one = b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+        trio.run(compare, [[WARM], [WARM, one, one, WARM]], True)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_ordinary_exchanges_are_finished_in_the_plain_lane(monkeypatch, secure):
     """So that the comparison compares two lanes, and not one with itself."""
     finished = []
     finish = PlainLane.finish
     monkeypatch.setattr(PlainLane, "finish", lambda lane, client: (finished.append(1), finish(lane, client)))
-    trio.run(compare, [[WARM], [WARM] * 5])
+    trio.run(compare, [[WARM], [WARM] * 5], secure)
     assert len(finished) == 5

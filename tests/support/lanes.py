@@ -18,7 +18,10 @@ from shared.config.static import EntryPoint, StaticConfig
 from shared.rules.conditions import Always
 from shared.table.entries import RouterEntry, RouterList, ServiceEntry, TableContent, TransportEntry
 from shared.table.writer import write_table
+from tests.support.tls import client_context
 from worker.app import Worker
+from worker.secure_stream import SecureStream
+from worker.tls.stream import TlsSession, TlsStream
 
 PATIENCE_S = 20
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -77,7 +80,10 @@ class Wire:
         return head, b""
 
     async def aclose(self):
-        await self.stream.aclose()
+        if isinstance(self.stream, TlsStream):
+            self.stream.close()
+        else:
+            await self.stream.aclose()
 
     def reset(self):
         self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -134,6 +140,17 @@ class Lane:
         stream = await trio.open_tcp_stream(*self.slot.getsockname())
         self.open.append(stream.socket)
         return Wire(stream)
+
+    async def connect_tls(self, context=None, server_name=None):
+        """A client over TLS; it may say that it has no more to send, and read on."""
+        sock = socket.create_connection(self.slot.getsockname())
+        sock.setblocking(False)
+        tls = (context or client_context()).wrap_socket(
+            sock, server_hostname=server_name, do_handshake_on_connect=False
+        )
+        self.open.append(tls)
+        await SecureStream(tls).do_handshake()
+        return Wire(TlsStream(tls, TlsSession()))
 
     async def ask(self, request=b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"):
         client = await self.connect()
