@@ -2,6 +2,7 @@
 
 import ssl
 import subprocess
+import threading
 
 import pytest
 
@@ -167,3 +168,71 @@ def test_any_worker_resumes_a_session(tmp_path, origin):
                 again = openssl(*client, "-sess_in", str(session), text=request)
                 assert "Reused, TLSv" in again
                 assert "HTTP/1.1 200 " in again
+
+
+REPLACEMENTS = 100
+NUMBERED_STATIC = """
+entryPoints:
+  web: {address: "127.0.0.1:{web}"}
+providers:
+  providersThrottleDuration: 10ms
+  file: {directory: dynamic, watch: true}
+log: {level: INFO}
+"""
+
+
+def numbered(url, pair, number):
+    """Routes that say their generation's number in every answer, and a certificate that is called by it."""
+    text = routers(url, a="Host(`a.test`)")
+    text = text.replace("      service: origin\n", "      service: origin\n      middlewares: [number]\n", 1)
+    step = f"  middlewares:\n    number: {{headers: {{customResponseHeaders: {{X-Number: '{number}'}}}}}}\n"
+    return text + step + certificates(pair)
+
+
+def test_certificates_are_replaced_under_load(tmp_path, authority, origin):
+    """No handshake fails, and a certificate never shows before its generation's routes are in force.
+
+    The routes may be newer than the certificate: a request belongs to the generation in which it begins, and
+    that may have come between it and the handshake.
+    """
+    pairs = [authority.issue(str(number), "a.test") for number in range(REPLACEMENTS + 1)]
+    written = 0
+    over = threading.Event()
+    problems, exchanges, shown = [], [0], set()
+
+    def load(address):
+        context = client_context(authority)
+        while not over.is_set():
+            try:
+                with TlsConnection(address, "a.test", context) as client:
+                    certificate = int(client.certificate_name)
+                    for _ in range(2):
+                        answer = client.request("GET", "/", host="a.test")
+                        routes = int(answer.header("X-Number"))
+                        if answer.status != 200 or not certificate <= routes <= written:
+                            problems.append((certificate, routes, written, answer.status))
+                    exchanges[0] += 1
+                    shown.add(certificate)
+            except Exception as error:
+                problems.append(repr(error))
+
+    text = numbered(origin.url, pairs[0], 0)
+    with running_proxy(tmp_path, static=NUMBERED_STATIC, dynamic=text) as proxy:
+        threads = [threading.Thread(target=load, args=(proxy.address(),)) for _ in range(3)]
+        for each in threads:
+            each.start()
+        try:
+            for number in range(1, REPLACEMENTS + 1):
+                written = number
+                before = proxy.log_length
+                proxy.write("dynamic.yml", numbered(origin.url, pairs[number], number))
+                proxy.wait_for_log(r"table \d+ is live everywhere", after=before)
+        finally:
+            over.set()
+            for each in threads:
+                each.join()
+        with TlsConnection(proxy.address(), "a.test", client_context(authority)) as client:
+            assert client.certificate_name == str(REPLACEMENTS)
+    assert problems == []
+    assert exchanges[0] > REPLACEMENTS
+    assert len(shown) > REPLACEMENTS / 4

@@ -168,10 +168,13 @@ class PlainClient:
         self.lane.close(self)
 
     def _read_request(self) -> None:
-        if self.is_new and self._begins_tls():
-            self.lane.hand_over(self)
-            return
         try:
+            if self.is_new:
+                first = self.sock.recv(1, socket.MSG_PEEK)
+                self.is_new = False
+                if first == _TLS_HANDSHAKE:
+                    self.lane.hand_over(self)
+                    return
             data = self.recv(READ_BYTES)
         except BlockingIOError:
             self.is_readable = False
@@ -192,15 +195,6 @@ class PlainClient:
                 lane.promote(self, data)
                 return
         lane.start(self, plan, data)
-
-    def _begins_tls(self) -> bool:
-        """Whether the first byte of a connection is that of a TLS handshake; it stays unread."""
-        try:
-            first = self.sock.recv(1, socket.MSG_PEEK)
-        except OSError:  # nothing yet, or broken: the next read tells
-            return False
-        self.is_new = False
-        return first == _TLS_HANDSHAKE
 
     def take(self, data: bytes) -> bool:
         """Send bytes of a response, keeping what the kernel does not take; False if the client is gone."""
