@@ -59,7 +59,7 @@ class Dialer:
         if self._origin.scheme != "https":
             return stream
         try:
-            return await self._secure(stream, protocols)
+            return await self.secure(stream, protocols)
         except BaseException:
             stream.socket.close()
             raise
@@ -79,7 +79,8 @@ class Dialer:
             stream.setsockopt(socket.IPPROTO_TCP, option, KEEP_ALIVE_S)
         return stream
 
-    async def _secure(self, stream: trio.SocketStream, protocols: tuple[str, ...]) -> SecureStream:
+    async def secure(self, stream: trio.SocketStream, protocols: tuple[str, ...]) -> SecureStream:
+        """TLS on a connection that is there already; arguments and errors as for ``dial``."""
         context = await self._context(protocols)
         raw = socket.socket(fileno=stream.socket.detach())
         raw.setblocking(False)

@@ -23,7 +23,8 @@ from cryptography.x509.oid import NameOID
 
 from shared.errors import ConfigError
 from shared.hosts import lower_ascii
-from shared.table.streams import CertificateEntry, Secret, TlsOptionsEntry
+from shared.table.secret import Secret
+from shared.table.streams import CertificateEntry, TlsOptionsEntry
 from shared.tls.contexts import make_server_context
 
 MAX_PEM_BYTES = 1_048_576

@@ -21,7 +21,7 @@ from shared.config.dynamic import CertificatePair, Spiffe
 from shared.config.static import WorkloadApi
 from shared.errors import ConfigError
 from shared.table.client_tls import ClientCertificate, ClientTlsEntry
-from shared.table.streams import Secret
+from shared.table.secret import Secret
 from shared.tls.vocabulary import CIPHER_SIGNALS, CIPHERS, TLS13_CIPHERS, VERSIONS
 
 MAX_PEM_BYTES = 1_048_576

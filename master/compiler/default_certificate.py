@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from master.compiler.certificates import check_pair
-from shared.table.streams import CertificateEntry, Secret
+from shared.table.secret import Secret
+from shared.table.streams import CertificateEntry
 
 COMMON_NAME = "TRAEFIK DEFAULT CERT"
 VALID_FOR = datetime.timedelta(days=365)

@@ -77,7 +77,10 @@ def assemble_tcp(
             for name in sorted(services)
         ),
         middlewares=tuple(TcpMiddlewareEntry(name, steps[name].options) for name in sorted(steps)),
-        transports=tuple(TcpTransportEntry(name, transports[name].options) for name in sorted(transports)),
+        transports=tuple(
+            TcpTransportEntry(name, transports[name].options, transports[name].tls)
+            for name in sorted(transports)
+        ),
         entrances=_entrances(order, list(http), models),
     )
 

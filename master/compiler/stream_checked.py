@@ -7,6 +7,7 @@ import msgspec
 from shared.config.dynamic import TcpServersTransport, TcpService, UdpService
 from shared.config.middlewares import TcpMiddleware
 from shared.rules.conditions import AnyCondition
+from shared.table.client_tls import DEFAULT_TLS, ClientTlsEntry
 from shared.table.stream_routes import TlsMode
 
 
@@ -22,6 +23,7 @@ class CheckedTcpTransport(msgspec.Struct, frozen=True, eq=False):
 
     name: str
     options: TcpServersTransport
+    tls: ClientTlsEntry = DEFAULT_TLS
 
 
 class CheckedTcpService(msgspec.Struct, frozen=True, eq=False):

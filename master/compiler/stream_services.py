@@ -6,12 +6,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from master.compiler.catalog import INTERNAL, Item, qualify
+from master.compiler.catalog import Item, qualify
 from master.compiler.stream_catalog import StreamCatalog
 from master.compiler.stream_checked import (
     CheckedTcpMiddleware,
     CheckedTcpService,
-    CheckedTcpTransport,
     CheckedUdpService,
 )
 from master.compiler.stream_checks import (
@@ -23,12 +22,11 @@ from master.compiler.stream_checks import (
     qualified_members,
     usable_servers,
 )
+from master.compiler.stream_transports import TcpTransportChecker
 from shared.config.diagnostics import Diagnostics, nearest_name
-from shared.config.dynamic import TcpHealthCheck, TcpLoadBalancer, TcpServersTransport, TcpService
+from shared.config.dynamic import TcpHealthCheck, TcpLoadBalancer, TcpService
 from shared.config.static import StaticConfig
 from shared.errors import ConfigError
-
-DEFAULT_TRANSPORT = f"default@{INTERNAL}"
 
 
 class TcpServiceChecker:
@@ -43,9 +41,7 @@ class TcpServiceChecker:
     def __init__(self, catalog: StreamCatalog, static: StaticConfig, found: Diagnostics) -> None:
         self._catalog = catalog
         self._found = found
-        self._has_spiffe = static.spiffe is not None
-        self._default = CheckedTcpTransport(DEFAULT_TRANSPORT, default_tcp_transport(static))
-        self._transports = {DEFAULT_TRANSPORT: self._default}
+        self._transports = TcpTransportChecker(catalog, static, found)
         self._done: dict[str, CheckedTcpService] = {}
         self._failed: dict[str, ConfigError] = {}
         self._middlewares: dict[str, CheckedTcpMiddleware] = {}
@@ -85,10 +81,10 @@ class TcpServiceChecker:
             if weighted.health_check is not None:
                 _require_health(item.name, children)
             options = msgspec.structs.replace(value, weighted=weighted)
-            return CheckedTcpService(name, options, children, self._default)
+            return CheckedTcpService(name, options, children, self._transports.default())
         balancer = value.load_balancer
         assert balancer is not None, "one kind is set and the other was excluded"
-        transport = self._transport(balancer.servers_transport, item.provider)
+        transport = self._transports.get(balancer.servers_transport, item.provider, balancer.servers)
         check_version(balancer.proxy_protocol)
         balancer = msgspec.structs.replace(
             balancer,
@@ -114,33 +110,6 @@ class TcpServiceChecker:
         if unhealthy is not None and unhealthy <= 0:
             check = msgspec.structs.replace(check, unhealthy_interval=None)
         return check
-
-    def _transport(self, name: str, provider: str) -> CheckedTcpTransport:
-        if not name:
-            return self._default
-        qualified = qualify(name, provider)
-        if qualified not in self._transports:
-            item = self._catalog.tcp_transports.get(qualified)
-            if item is None:
-                hint = nearest_name(qualified, self._catalog.tcp_transports)
-                raise ConfigError("", f"servers transport not found {qualified}", hint)
-            self._check_transport(qualified, item.value)
-            self._transports[qualified] = CheckedTcpTransport(qualified, item.value)
-        return self._transports[qualified]
-
-    def _check_transport(self, name: str, options: TcpServersTransport) -> None:
-        check_version(options.proxy_protocol)
-        spiffe = options.tls.spiffe if options.tls is not None else None
-        if spiffe is None or options.tls is None:
-            return
-        others = msgspec.structs.replace(options.tls, spiffe=None)
-        if others != type(options.tls)():
-            reason = "TLS and SPIFFE configuration cannot be defined at the same time"
-        elif not self._has_spiffe:
-            reason = "SPIFFE is enabled for this transport, but not configured"
-        else:
-            reason = "SPIFFE towards servers is not available in this version"
-        raise ConfigError("", f'servers transport "{name}": {reason}')
 
     def _step(self, name: str) -> CheckedTcpMiddleware:
         if name not in self._middlewares:
@@ -187,18 +156,6 @@ class UdpServiceChecker:
         servers = usable_servers(item, balancer.servers, self._found)
         balancer = msgspec.structs.replace(balancer, servers=servers)
         return CheckedUdpService(name, msgspec.structs.replace(value, load_balancer=balancer), ())
-
-
-def default_tcp_transport(static: StaticConfig) -> TcpServersTransport:
-    """The static ``tcpServersTransport`` as the transport that services use when they name none."""
-    given = static.tcp_servers_transport
-    return TcpServersTransport(
-        dial_timeout=given.dial_timeout,
-        dial_keep_alive=given.dial_keep_alive,
-        termination_delay=given.termination_delay,
-        proxy_protocol=given.proxy_protocol,
-        tls=given.tls,
-    )
 
 
 def _require_health(name: str, children: Iterable[CheckedTcpService]) -> None:

@@ -15,7 +15,8 @@ from shared.config.diagnostics import nearest_name
 from shared.config.static_v1 import V1Tls
 from shared.config.tls import ClientAuth, TlsOptions
 from shared.errors import ConfigError
-from shared.table.streams import ClientAuthMode, Secret, TlsOptionsEntry
+from shared.table.secret import Secret
+from shared.table.streams import ClientAuthMode, TlsOptionsEntry
 from shared.tls import libssl
 from shared.tls.contexts import make_server_context
 from shared.tls.vocabulary import (

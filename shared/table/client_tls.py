@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.table.streams import Secret
+from shared.table.secret import Secret
 
 
 class ClientCertificate(msgspec.Struct, frozen=True, array_like=True):

@@ -12,6 +12,7 @@ import msgspec
 from shared.config.dynamic import TcpServersTransport, TcpService, UdpService
 from shared.config.middlewares import TcpMiddleware
 from shared.rules.conditions import AnyCondition
+from shared.table.client_tls import DEFAULT_TLS, ClientTlsEntry
 
 TlsMode = Literal["plain", "terminate", "passthrough"]
 """What a router sees: connections without TLS; the inside of TLS; TLS that only its server can read."""
@@ -25,10 +26,11 @@ class TcpMiddlewareEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TcpTransportEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One way to speak to TCP servers; certificates in ``options`` are paths or PEM text, as configured."""
+    """One way to speak to TCP servers; what ``options`` say about TLS is in ``tls``, with files read."""
 
     name: str
     options: TcpServersTransport
+    tls: ClientTlsEntry = DEFAULT_TLS
 
 
 class TcpServiceEntry(msgspec.Struct, frozen=True, array_like=True):

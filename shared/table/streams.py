@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from shared.table.secret import Secret
 from shared.table.stream_routes import TcpContent, UdpContent
 
 ClientAuthMode = Literal["none", "request", "require", "verify-if-given", "verify"]
@@ -20,15 +21,6 @@ ClientAuthMode = Literal["none", "request", "require", "verify-if-given", "verif
 
 DEFAULT_OPTIONS = "default"
 """The TLS options of connections for which nobody wants others."""
-
-
-class Secret(msgspec.Struct, frozen=True, array_like=True):
-    """Bytes that must not be shown."""
-
-    value: bytes
-
-    def __repr__(self) -> str:
-        return "Secret(...)"
 
 
 class CertificateEntry(msgspec.Struct, frozen=True, array_like=True):

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from shared.table.streams import CertificateEntry, Secret, TlsOptionsEntry
+from shared.table.secret import Secret
+from shared.table.streams import CertificateEntry, TlsOptionsEntry
 from shared.tls import libssl
 
 _VERIFY_MODES = {

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from master.compiler.certificates import check_pair
-from shared.table.streams import Secret, TlsOptionsEntry
+from shared.table.secret import Secret
+from shared.table.streams import TlsOptionsEntry
 from shared.tls import libssl
 from shared.tls.contexts import make_server_context
 from tests.support.tls import Authority, InMemory, client_context

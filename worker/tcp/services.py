@@ -21,7 +21,9 @@ from worker.balancing.base import Member
 from worker.balancing.interleaved import InterleavedRoundRobin
 from worker.balancing.rounds import Rounds
 from worker.blocks import Blocks
+from worker.dialing import Dialer
 from worker.tcp.transport import TcpTransport, make_transport
+from worker.upstream import Origin
 
 
 class TcpTarget:
@@ -30,17 +32,18 @@ class TcpTarget:
     Attributes:
         address: as configured; its identity.
         host, port: where it is.
-        has_tls: whether it is spoken to in TLS.
+        dialer: puts TLS on connections to it; None if they have none.
         transport: how it is spoken to.
         block: its figures.
     """
 
-    __slots__ = ("address", "block", "has_tls", "host", "port", "transport")
+    __slots__ = ("address", "block", "dialer", "host", "port", "transport")
 
     def __init__(self, server: TcpServer, transport: TcpTransport, block: Block) -> None:
         self.address = server.address
         self.host, self.port = split_address(server.address)
-        self.has_tls = server.tls
+        origin = Origin("https", self.host, self.port)
+        self.dialer = Dialer(origin, transport.tls, transport.dial_timeout_s) if server.tls else None
         self.transport = transport
         self.block = block
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from shared.config.dynamic import ProxyProtocol, TcpClientTls, TcpLoadBalancer
+from shared.config.dynamic import ProxyProtocol, TcpLoadBalancer
+from shared.table.client_tls import ClientTlsEntry
 from shared.table.stream_routes import TcpTransportEntry
 
 SYSTEM_KEEP_ALIVE_S = 15.0
@@ -30,7 +31,7 @@ class TcpTransport:
     keep_alive_s: float | None
     termination_delay_s: float
     proxy_version: int
-    tls: TcpClientTls
+    tls: ClientTlsEntry
 
 
 def make_transport(entry: TcpTransportEntry, balancer: TcpLoadBalancer) -> TcpTransport:
@@ -48,7 +49,7 @@ def make_transport(entry: TcpTransportEntry, balancer: TcpLoadBalancer) -> TcpTr
         keep_alive_s=keep_alive_s if keep_alive_s > 0 else None,
         termination_delay_s=delay_s if delay_s >= 0 else math.inf,
         proxy_version=_version(proxy),
-        tls=options.tls or TcpClientTls(),
+        tls=entry.tls,
     )
 
 

@@ -60,9 +60,9 @@ class Tunnels:
                     return
                 passed.append(step)
             if route.entry.tls == "terminate":
-                await self._carry_inside(arrival, route)
+                await self._carry_inside(arrival, route, is_postgres=is_postgres)
             else:
-                await self._carry(arrival, route, None, is_postgres)
+                await self._carry(arrival, route, None, is_postgres=is_postgres)
         finally:
             for step in passed:
                 step.leave(ip)
@@ -71,18 +71,18 @@ class Tunnels:
         """Let go of what is kept for the next tunnel."""
         self._pipes.close()
 
-    async def _carry_inside(self, arrival: Arrival, route: TcpRoute) -> None:
+    async def _carry_inside(self, arrival: Arrival, route: TcpRoute, *, is_postgres: bool) -> None:
         """The server gets what is inside of TLS."""
         inside = await self._terminate(arrival, route.entry.tls_options)
         if inside is None:
             return
         try:
-            await self._carry(arrival, route, inside, False)
+            await self._carry(arrival, route, inside, is_postgres=is_postgres)
         finally:
             inside.close()
 
     async def _carry(
-        self, arrival: Arrival, route: TcpRoute, inside: TlsStream | None, is_postgres: bool
+        self, arrival: Arrival, route: TcpRoute, inside: TlsStream | None, *, is_postgres: bool
     ) -> None:
         target = route.endpoint.choose()
         if target is None:
@@ -119,13 +119,25 @@ class Tunnels:
         delay_s = target.transport.termination_delay_s
         with contextlib.closing(await dial(target)) as server:
             _introduce(arrival, target, server)
-            if inside is not None:
-                stream = trio.SocketStream(trio.socket.from_stdlib_socket(server))
-                await relay_streams(inside, stream, delay_s, tally)
-                return
-            if is_postgres and route.entry.tls == "passthrough":
+            if is_postgres and (target.dialer is not None or route.entry.tls == "passthrough"):
                 await postgres.ask_for_tls(server)
-            await relay_sockets(arrival.sock, server, delay_s, tally, self._pipes)
+            if inside is None and target.dialer is None:
+                await relay_sockets(arrival.sock, server, delay_s, tally, self._pipes)
+                return
+            client = inside if inside is not None else _stream(arrival.sock)
+            outside = _stream(server)
+            if target.dialer is None:
+                await relay_streams(client, outside, delay_s, tally)
+                return
+            secure = await target.dialer.secure(outside, ())
+            try:
+                await relay_streams(client, secure, delay_s, tally)
+            finally:
+                secure.close()
+
+
+def _stream(sock: socket.socket) -> trio.SocketStream:
+    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
 
 
 def _introduce(arrival: Arrival, target: TcpTarget, server: socket.socket) -> None:

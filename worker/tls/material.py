@@ -12,7 +12,8 @@ from __future__ import annotations
 import ssl
 from typing import NamedTuple
 
-from shared.table.streams import CertificateEntry, Secret, TlsContent, TlsEntrance, TlsOptionsEntry
+from shared.table.secret import Secret
+from shared.table.streams import CertificateEntry, TlsContent, TlsEntrance, TlsOptionsEntry
 from shared.tls.contexts import make_server_context
 
 MAX_CONTEXTS = 1_024
