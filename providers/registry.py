@@ -31,7 +31,9 @@ _SECTIONS: dict[str, str] = {
 }
 """Section of ``StaticConfig.providers`` to the module that runs it. v1's sections of the same meaning are
 moved there (``shared.config.static_legacy``); what they say beyond it is in ``StaticConfig.v1``."""
-_V1_SECTIONS: dict[str, str] = {}
+_V1_SECTIONS: dict[str, str] = {
+    "boltdb": "providers.boltdb",
+}
 """The same for sections of ``StaticConfig.v1`` that have no v2 counterpart."""
 _ONLY_IN_V1 = ("marathon", "mesos", "boltdb", "kubernetes", "ecs", "eureka", "rancher", "dynamodb")
 """v1's provider sections that no v2 section stands for."""

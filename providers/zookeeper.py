@@ -29,6 +29,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from providers.base import Provider
 from providers.kv import KeyTree
 from providers.kv_provider import KeyStore, KeyValueProvider
+from providers.kv_settings import extras_of
 from providers.zookeeper_tree import NodeTree
 from shared.config.documents import Document
 from shared.config.static import StaticConfig
@@ -212,12 +213,8 @@ def make_providers(config: StaticConfig, static_document: Document | None) -> li
     """The provider of ``providers.zooKeeper`` or ``[zookeeper]``."""
     settings = config.providers.zoo_keeper
     assert settings is not None, "called for configured sections only"
-    section = config.v1.zookeeper if config.v1 is not None else None
+    extras = extras_of(config, NAME)
     # One ensemble: the client library itself chooses among its servers.
     hosts = ",".join(each.strip() for each in settings.endpoints if each.strip())
     connector = ZooKeeperConnector(settings)
-    return [
-        KeyValueProvider(
-            NAME, [hosts], connector.connect, watch=section.watch if section is not None else True
-        )
-    ]
+    return [KeyValueProvider(NAME, [hosts], connector.connect, watch=extras.watch, keeps=extras.keeps)]

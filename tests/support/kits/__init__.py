@@ -12,6 +12,7 @@ from tests.support.kits.base import Kit
 KITS = {
     "consul-catalog": "tests.support.kits.consul_catalog:CatalogKit",
     "consul-catalog-v1": "tests.support.kits.consul_catalog:CatalogV1Kit",
+    "boltdb": "tests.support.kits.boltdb:BoltKit",
     "consul": "tests.support.kits.consul:ConsulKit",
     "consul-v1": "tests.support.kits.consul:ConsulV1Kit",
     "docker": "tests.support.kits.docker:DockerKit",
