@@ -16,6 +16,7 @@ origin only. Compressed answers are not asked for: what a few bytes expand to ha
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import ssl
 
@@ -55,6 +56,7 @@ class HttpProvider:
         limit = settings.max_response_body_size
         self._most_bytes = min(limit, MAX_DOCUMENT_BYTES) if limit >= 0 else MAX_DOCUMENT_BYTES
         self._origin = ""
+        self._own_headers: dict[str, str] = {}
         self._digest = b""
         self._document: Document | None = None
         self._said: Snapshot | None = None
@@ -76,6 +78,7 @@ class HttpProvider:
         if url.scheme not in ("http", "https") or not url.host:
             raise ConfigError(f"{where}.endpoint", "expected http://HOST[:PORT]/PATH or https://...")
         self._origin = _shown(url)
+        self._own_headers = _with_user(self._settings.headers, url)
         if self._settings.poll_interval <= 0:
             raise ConfigError(f"{where}.pollInterval", "poll interval must be greater than 0")
         if self._settings.poll_timeout < 0:
@@ -123,10 +126,10 @@ class HttpProvider:
             raise self._failed("the redirect or a header cannot be used") from error
 
     async def _fetch(self, client: httpx.AsyncClient) -> bytes:
-        home = url = httpx.URL(self._settings.endpoint)
+        home = url = httpx.URL(self._settings.endpoint).copy_with(userinfo=b"")
         for _ in range(MAX_REDIRECTS + 1):
             at_home = (url.scheme, url.host, url.port) == (home.scheme, home.host, home.port)
-            headers = {**_ASK, **(self._settings.headers if at_home else {})}
+            headers = {**_ASK, **(self._own_headers if at_home else {})}
             async with client.stream("GET", url, headers=headers, follow_redirects=False) as response:
                 if response.is_redirect and response.next_request is not None:
                     url = response.next_request.url
@@ -189,6 +192,14 @@ class HttpProvider:
 def make_providers(config: StaticConfig, static_document: Document | None) -> list[Provider]:
     """The provider of ``providers.http``."""
     return [HttpProvider(config.providers.http)] if config.providers.http is not None else []
+
+
+def _with_user(headers: dict[str, str], url: httpx.URL) -> dict[str, str]:
+    """The headers, and the URL's user if they hold none (RFC 7617): a URL without secrets may be logged."""
+    if not url.userinfo or "authorization" in {name.lower() for name in headers}:
+        return headers
+    pair = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+    return {**headers, "Authorization": f"Basic {pair}"}
 
 
 def _shown(url: httpx.URL) -> str:

@@ -19,6 +19,7 @@ KITS = {
     "docker-v1": "tests.support.kits.docker:DockerV1Kit",
     "etcd-v3": "tests.support.kits.etcd:EtcdV3Kit",
     "etcd-v2": "tests.support.kits.etcd:EtcdV2Kit",
+    "http": "tests.support.kits.http:HttpKit",
     "redis": "tests.support.kits.redis:RedisKit",
     "zookeeper": "tests.support.kits.zookeeper:ZooKeeperKit",
 }
