@@ -44,6 +44,27 @@ class AsyncStep(Protocol):
         """Handle the exchange."""
 
 
+Gate = Callable[[], bool]
+"""Asked once per exchange: whether it may pass now. When it may not, nothing was taken from anybody."""
+
+
+@runtime_checkable
+class GatedStep(Protocol):
+    """An ``AsyncStep`` that lets most exchanges pass at once and has no part in their answers.
+
+    So its routes may be in the plain lane. An exchange that comes from there has passed already; see
+    ``Exchange.resumption``.
+    """
+
+    def gate(self, exchange: Exchange) -> Gate | None:
+        """What is asked for every exchange like this one; None if this one needs the step itself."""
+
+
+def open_gate() -> bool:
+    """A gate that lets everyone pass."""
+    return True
+
+
 Step = SyncStep | AsyncStep
 
 
@@ -55,9 +76,9 @@ def compose(steps: Sequence[Step], endpoint: Handler) -> Handler:
     return handler
 
 
-def runs_synchronously(steps: Sequence[Step]) -> bool:
-    """Whether the whole chain can run without waiting."""
-    return all(isinstance(step, SyncStep) for step in steps)
+def runs_at_once(steps: Sequence[Step]) -> bool:
+    """Whether the chain can do without waiting, and its effect on a head be remembered."""
+    return all(step.is_pure if isinstance(step, SyncStep) else isinstance(step, GatedStep) for step in steps)
 
 
 def _around_sync(step: SyncStep, call_next: Handler) -> Handler:

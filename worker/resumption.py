@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 class Resumption:
     """How far it came. The request head is read again by the general lane, with the same result.
 
+    Whatever gates its chain has (``pipeline.GatedStep``) it has passed.
+
     Attributes:
         routes: those it began with.
-        target: the server that was picked.
+        target: the server that was picked; None to pick one anew.
         link: the connection that carries the request, lent; None if nothing was sent.
         received: what came back so far.
         error: why there will be no answer over that connection.
-        started_at: when it began, seconds of the monotonic clock.
     """
 
     routes: Routes
-    target: Target
+    target: Target | None = None
     link: UpstreamConnection | None = None
     received: bytes = b""
     error: UpstreamError | None = None
-    started_at: float | None = None

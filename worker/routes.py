@@ -14,7 +14,7 @@ from shared.rules.predicates import Predicate, compile_predicate
 from shared.table.entries import MiddlewareEntry, RouterEntry, ServiceEntry
 from shared.table.reader import Table
 from worker.matching import match
-from worker.pipeline import Handler, Step, compose
+from worker.pipeline import Handler, Step, compose, runs_at_once
 from worker.tcp.routes import TcpRoutes
 from worker.tls.material import TlsMaterial
 from worker.udp.services import UdpRoute
@@ -41,10 +41,21 @@ class Route:
         endpoint: what the chain ends in.
         handler: the chain around it.
         service_name: of the service, qualified.
+        runs_at_once: whether the plain lane can run the chain.
         is_internal: whether the service is one of Penstock's own (``api@internal``).
     """
 
-    __slots__ = ("endpoint", "entry", "handler", "is_internal", "name", "predicate", "service_name", "steps")
+    __slots__ = (
+        "endpoint",
+        "entry",
+        "handler",
+        "is_internal",
+        "name",
+        "predicate",
+        "runs_at_once",
+        "service_name",
+        "steps",
+    )
 
     def __init__(
         self,
@@ -60,6 +71,7 @@ class Route:
         self.steps = steps
         self.endpoint = endpoint
         self.handler = compose(steps, endpoint)
+        self.runs_at_once = runs_at_once(steps)
         self.service_name = service_name
         self.is_internal = service_name.endswith(_INTERNAL_SUFFIX)
 

@@ -89,8 +89,9 @@ class ServerBalancer:
         return self._targets[position]
 
     def _chosen(self, exchange: Exchange) -> Target:
-        if exchange.resumption is not None and exchange.attempts == 0:
-            return exchange.resumption.target
+        begun = exchange.resumption.target if exchange.resumption is not None else None
+        if begun is not None and exchange.attempts == 0:
+            return begun
         position = self._choose(exchange)
         if position is None:
             self._block.add(ServiceCell.NO_SERVER)

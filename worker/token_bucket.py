@@ -79,12 +79,13 @@ class TokenBuckets:
         self._rate = rate
         self._keyed = keyed
 
-    def take(self, key: bytes, now: float) -> tuple[bool, float]:
+    def take(self, key: bytes, now: float, *, may_wait: bool = True) -> tuple[bool, float]:
         """Take a token for a request, if it comes soon enough.
 
         Args:
             key: of the source.
             now: by the shared clock.
+            may_wait: whether the request can wait for its token; else only one that is there is taken.
 
         Returns:
             Whether it was taken, and how long until it is there.
@@ -95,7 +96,7 @@ class TokenBuckets:
         total, latest, unseen = self._look(key, own, now)
         full_at = latest.full_at + unseen * rate.interval_s
         after, delay_s = decide(rate, full_at, now)
-        is_taken = delay_s <= rate.max_delay_s
+        is_taken = delay_s <= rate.max_delay_s if may_wait else not delay_s
         if is_taken:
             say(cells, Told(after, total + 1, own.admitted + 1, is_fresh=True))
         elif latest is not own or unseen:

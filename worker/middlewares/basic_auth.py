@@ -23,7 +23,7 @@ from shared.credentials import decoy_secret, is_slow, parse_basic_authorization,
 from shared.headers import Headers
 from worker.exchange import Exchange
 from worker.messages import BytesBody, Response
-from worker.pipeline import Handler, SyncStep
+from worker.pipeline import Gate, Handler, SyncStep, open_gate
 
 DEFAULT_REALM = "traefik"
 MAX_VERIFIED = 1024
@@ -86,6 +86,7 @@ class BasicAuthStep(SyncStep):
     """For lists whose hashes are quick to check."""
 
     __slots__ = ("_gate",)
+    is_pure = True
 
     def __init__(self, options: BasicAuth) -> None:
         self._gate = _Gate(options)
@@ -118,6 +119,18 @@ class ThreadedBasicAuthStep:
             return self._gate.refuse()
         self._gate.admit(exchange, credentials[0])
         return await call_next(exchange)
+
+    def gate(self, exchange: Exchange) -> Gate | None:
+        """Pass with a password that was right before: see ``GatedStep``."""
+        credentials = parse_basic_authorization(exchange.request.headers.get(b"Authorization"))
+        if credentials is None:
+            return None
+        name, password = credentials
+        secret, is_known = self._gate.secret_of(name)
+        if not is_known or not self._gate.is_verified(_ticket(name, secret, password)):
+            return None
+        self._gate.admit(exchange, name)
+        return open_gate
 
     async def _is_right(self, name: str, password: bytes) -> bool:
         secret, is_known = self._gate.secret_of(name)

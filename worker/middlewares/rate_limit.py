@@ -18,7 +18,7 @@ from worker.exchange import Exchange
 from worker.messages import Response
 from worker.middlewares.source import BY_CLIENT, make_source
 from worker.middlewares.state import StepState
-from worker.pipeline import Handler
+from worker.pipeline import Gate, Handler, open_gate
 from worker.token_bucket import TokenBuckets, make_rate
 
 STATUS = 429
@@ -40,7 +40,7 @@ class RateLimitStep:
 
     async def __call__(self, exchange: Exchange, call_next: Handler) -> Response:
         """Go on, at once or in a moment, or refuse."""
-        if self._buckets is None:
+        if self._buckets is None or exchange.resumption is not None:
             return await call_next(exchange)
         is_taken, delay_s = self._buckets.take(self._source(exchange), self._clock())
         if not is_taken:
@@ -50,6 +50,20 @@ class RateLimitStep:
         if delay_s:
             await trio.sleep(delay_s)
         return await call_next(exchange)
+
+    def gate(self, exchange: Exchange) -> Gate:
+        """Pass while there are tokens: see ``GatedStep``."""
+        if self._buckets is None:
+            return open_gate
+        take, source, clock, block = self._buckets.take, self._source(exchange), self._clock, self._block
+
+        def pass_now() -> bool:
+            is_taken, _ = take(source, clock(), may_wait=False)
+            if is_taken:
+                block.add(LimitCell.PASSED)
+            return is_taken
+
+        return pass_now
 
 
 def _refusal(delay_s: float) -> Response:

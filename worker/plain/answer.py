@@ -12,6 +12,7 @@ from shared.headers import Headers
 from worker.exchange import Exchange
 from worker.forwarded import without_hop_fields
 from worker.messages import Response
+from worker.pipeline import SyncStep
 from worker.response_head import decide_framing, encode_response_head
 from worker.upstream import UpstreamHead, parse_head
 
@@ -102,7 +103,8 @@ def make_answer(exchange: Exchange, raw_head: bytes, *, keep_alive: bool) -> Ans
     )
     assert exchange.route is not None, "a plan has a route"
     for step in reversed(exchange.route.steps):
-        step.on_response(exchange, response)  # type: ignore[union-attr]  # all are SyncSteps
+        if isinstance(step, SyncStep):
+            step.on_response(exchange, response)
     framing = decide_framing(exchange.request, response)
     raw = encode_response_head(exchange.request, response, framing, keep_alive=keep_alive)
     return Answer(

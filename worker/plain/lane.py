@@ -177,7 +177,7 @@ class PlainLane:
     def resume(self, client: PlainClient, received: bytes) -> None:
         """The answer is not plain: let the general lane read it."""
         link, plan, target = self._part(client)
-        resumption = Resumption(plan.routes, target, link.connection, received, None, client.started)
+        resumption = Resumption(plan.routes, target, link.connection, received)
         self.promote(client, client.raw_head, resumption)
 
     def fail(self, client: PlainClient, error: UpstreamError) -> None:
@@ -185,9 +185,9 @@ class PlainLane:
         link, plan, target = self._part(client)
         link.connection.close()
         if plan.may_repeat:
-            self.promote(client, client.raw_head)
+            self.promote(client, client.raw_head, Resumption(plan.routes))
         else:
-            resumption = Resumption(plan.routes, target, None, b"", error, client.started)
+            resumption = Resumption(plan.routes, target, None, b"", error)
             self.promote(client, client.raw_head, resumption)
 
     def close(self, client: PlainClient, *, is_cut: bool = False) -> None:
@@ -229,9 +229,12 @@ class PlainLane:
 
     def start(self, client: PlainClient, plan: Plan, raw_head: bytes) -> None:
         """Send a request to a server, over a connection that is open already."""
+        if not plan.gate():
+            self.promote(client, raw_head)
+            return
         target = plan.balancer.choose_plain(plan.exchange)
         if target is None:
-            self.promote(client, raw_head)
+            self.promote(client, raw_head, Resumption(plan.routes))
             return
         connection = target.server.pool.take_idle()
         if connection is None:
@@ -251,7 +254,7 @@ class PlainLane:
         if not link.send(plan.head_for(target.server)):  # nothing left us, so it may be sent again
             self._part(client)
             connection.close()
-            self.promote(client, raw_head)
+            self.promote(client, raw_head, Resumption(plan.routes))
 
     def finish(self, client: PlainClient) -> None:
         """The exchange is through: both connections are free again."""

@@ -17,7 +17,7 @@ from worker.exchange import Exchange
 from worker.forward import IDEMPOTENT, build_headers, target_for
 from worker.forwarded import is_upgrade, note_peer
 from worker.handling import check_options
-from worker.pipeline import SyncStep
+from worker.pipeline import Gate, GatedStep, SyncStep, open_gate
 from worker.plain.answer import MAX_SHARED_ANSWERS, Answer, Answers
 from worker.plain.composer import Composer, Composition
 from worker.plain.records import blank_record
@@ -53,6 +53,7 @@ class Plan:
         routes, generation: what it is valid for.
         balancer: of the service.
         client_host, closes: see ``Reading``.
+        gate: asked for each exchange.
         may_repeat: whether it may be sent again when a kept connection turns out dead.
     """
 
@@ -65,17 +66,26 @@ class Plan:
         "client_host",
         "closes",
         "exchange",
+        "gate",
         "generation",
         "may_repeat",
         "routes",
     )
 
-    def __init__(self, reading: Reading, routes: Routes, balancer: ServerBalancer, answers: Answers) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        routes: Routes,
+        balancer: ServerBalancer,
+        answers: Answers,
+        gate: Gate = open_gate,
+    ) -> None:
         self.exchange = exchange = reading.exchange
         self.routes = routes
         self.balancer = balancer
         self.client_host = reading.client_host
         self.closes = reading.closes
+        self.gate = gate
         self.generation = exchange.generation
         self.may_repeat = exchange.request.method in IDEMPOTENT
         self._composition = reading.composition
@@ -147,14 +157,14 @@ class Planner:
             exchange.route = route
             check_escapes(exchange.request, entrance.rules)
             check_options(exchange, route)
-            for step in route.steps:
-                if step.on_request(exchange) is not None:  # type: ignore[union-attr]  # all are SyncSteps
-                    return None
+            gate = _run_steps(route, exchange)
         except (ExchangeError, TableError):
+            return None
+        if gate is None:
             return None
         if not route.steps:
             return Plan(reading, routes, balancer, self._answers_to(reading))
-        return Plan(reading._replace(composition=None), routes, balancer, Answers())
+        return Plan(reading._replace(composition=None), routes, balancer, Answers(), gate)
 
     def _read(
         self, raw_head: bytes, entrance: Entrance, peer: Peer, routes: Routes, generation: int
@@ -196,8 +206,27 @@ def read_whole(raw_head: bytes, entrance: Entrance, peer: Peer, generation: int)
     return Reading(exchange, client_host, closes=not head.keep_alive)
 
 
+def _run_steps(route: Route, exchange: Exchange) -> Gate | None:
+    """Run the chain on a request. Returns its one gate; None if a step answers, waits, or is a second gate.
+
+    Of two gates the second may close when the first has taken something already.
+    """
+    only = open_gate
+    for step in route.steps:
+        if isinstance(step, SyncStep):
+            if step.on_request(exchange) is not None:
+                return None
+            continue
+        gate = step.gate(exchange) if isinstance(step, GatedStep) else None
+        if gate is None or (only is not open_gate and gate is not open_gate):
+            return None
+        if gate is not open_gate:
+            only = gate
+    return only
+
+
 def _plain_servers(route: Route) -> ServerBalancer | None:
     """Who picks the server, if all of the route is plain."""
-    if not all(isinstance(step, SyncStep) and step.is_pure for step in route.steps):
+    if not route.runs_at_once:
         return None
     return route.endpoint.servers if isinstance(route.endpoint, AnsweringEndpoint) else None

@@ -15,7 +15,7 @@ from tests.support.chains import make_exchange, no_file, run_chain
 from worker.messages import Response
 from worker.middlewares import basic_auth
 from worker.middlewares.basic_auth import BasicAuthStep, ThreadedBasicAuthStep, build_basic_auth
-from worker.pipeline import compose, runs_synchronously
+from worker.pipeline import compose, runs_at_once
 
 SHA = "sha:{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M="
 MD5 = "test:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/"
@@ -88,8 +88,8 @@ def test_the_realm_is_quoted():
 
 
 def test_only_quick_hashes_stay_synchronous():
-    assert runs_synchronously([build_basic_auth(BasicAuth(users=(SHA, "plain:text")))])
-    assert not runs_synchronously([build_basic_auth(BasicAuth(users=(SHA, MD5)))])
+    assert runs_at_once([build_basic_auth(BasicAuth(users=(SHA, "plain:text")))])
+    assert isinstance(build_basic_auth(BasicAuth(users=(SHA, MD5))), ThreadedBasicAuthStep)
 
 
 def count_hashing(monkeypatch):
