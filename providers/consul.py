@@ -4,8 +4,8 @@ A recursive read is of one index. While nothing happens a blocking query waits f
 what it answers is the next reading. Its index may fall (a wipe, a restore, deletions forgotten after 15
 minutes): then the query starts again without one, as a query with an index from the future sees nothing.
 
-- An alias's target is a read of its own. It counts if the alias key, read once more after it, has the same
-  ModifyIndex: then both belong to the moment of the target's read.
+- An alias and its target are read in one transaction, with the target before it: whichever of them the alias
+  names at that moment counts.
 - A token that may not read gets an empty answer, not an error. So when there were keys and there are none,
   one of them is asked for by its name: that is refused where reading is, and what was read before stays.
 
@@ -36,13 +36,14 @@ WAIT_S = 15.0
 ANSWER_S = 30.0
 """How long an answer may take beyond the wait; without a leader Consul takes 7 s to say so."""
 MAX_ALIAS_TRIES = 10
-"""Readings of an alias's target while the alias itself is being changed; then it is a failure."""
+"""Readings while the alias is changed to ever new targets; then it is a failure."""
+MAX_TARGETS = 2
+"""Targets of the alias that are read together: who uses it writes into two places by turns."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
     key: str = msgspec.field(name="Key")
     value: bytes | None = msgspec.field(name="Value")  # msgspec reads base64
-    modify_index: int = msgspec.field(name="ModifyIndex")
 
 
 class _Reading(msgspec.Struct, frozen=True):
@@ -50,7 +51,21 @@ class _Reading(msgspec.Struct, frozen=True):
     index: int
 
 
+class _Result(msgspec.Struct, frozen=True):
+    entry: _Entry = msgspec.field(name="KV")
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    what: str = msgspec.field(name="What", default="")
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    results: tuple[_Result, ...] | None = msgspec.field(name="Results", default=None)
+    errors: tuple[_Failure, ...] | None = msgspec.field(name="Errors", default=None)
+
+
 _READER = msgspec.json.Decoder(tuple[_Entry, ...])
+_OUTCOMES = msgspec.json.Decoder(_Outcome)
 
 
 def make_providers(config: StaticConfig, static_document: Document | None) -> list[Provider]:
@@ -121,6 +136,7 @@ class ConsulStore:
         self._memory = memory
         self._index = 0
         self._waiting: _Reading | None = None
+        self._targets: tuple[str, ...] = ()
 
     async def read(self) -> KeyTree:
         """The tree of one index.
@@ -136,18 +152,16 @@ class ConsulStore:
             await self._check_emptiness()
         own = _below(self._root, reading)
         target = alias_of(own)
-        if target is None:
-            return KeyTree(self._root, own)
-        written = _modify_index(reading, f"{self._root}/{ALIAS}")
         for _ in range(MAX_ALIAS_TRIES):
-            below = await self._recurse(target.strip("/"))
-            alias = await self._get(f"{self._root}/{ALIAS}", {})
-            if _modify_index(alias, f"{self._root}/{ALIAS}") == written:
-                return KeyTree(target, _below(target, below), is_aliased=True)
-            written = _modify_index(alias, f"{self._root}/{ALIAS}")
-            target = alias_of(_below(self._root, alias))
             if target is None:
-                return await self.read()
+                return KeyTree(self._root, own)
+            self._targets = tuple(dict.fromkeys((target, *self._targets)))[:MAX_TARGETS]
+            alias, entries = await self._read_targets()
+            if alias is None:  # it was removed meanwhile
+                own = _below(self._root, await self._recurse(self._root))
+            target = alias_of(own) if alias is None else alias
+            if target in self._targets:
+                return KeyTree(target, _below(target, entries), is_aliased=True)
         raise self._api.failed(f"the alias changed {MAX_ALIAS_TRIES} times while its target was read")
 
     async def wait(self) -> None:
@@ -162,6 +176,29 @@ class ConsulStore:
             if reading.index > index:
                 self._waiting = reading
                 return
+
+    async def _read_targets(self) -> tuple[str | None, _Reading]:
+        """The alias, None if there is none, and the keys below all targets, at one moment."""
+        asked = [
+            ("get", f"{self._root}/{ALIAS}"),
+            *(("get-tree", f"{each.strip('/')}/") for each in self._targets),
+        ]
+        where = {"Namespace": self._namespace["ns"]} if self._namespace else {}
+        content = msgspec.json.encode([{"KV": {"Verb": verb, "Key": key, **where}} for verb, key in asked])
+        answer = await self._api.request("PUT", "/v1/txn", content=content, timeout_s=ANSWER_S)
+        try:
+            if answer.status == httpx.codes.CONFLICT:
+                failures = _OUTCOMES.decode(answer.body).errors or ()
+                if any("doesn't exist" in each.what for each in failures):
+                    return None, _Reading((), 0)
+                raise self._api.failed(f"it refuses to be read: {', '.join(each.what for each in failures)}")
+            if answer.status != httpx.codes.OK:
+                raise self._refused(answer)
+            entries = tuple(each.entry for each in _OUTCOMES.decode(answer.body).results or ())
+        except msgspec.DecodeError as error:
+            raise self._api.failed("it answers something that is not Consul's") from error
+        reading = _Reading(entries, 0)
+        return alias_of(_below(self._root, reading)), reading
 
     async def _recurse(self, root: str) -> _Reading:
         return await self._get(f"{root}/", {"recurse": ""})
@@ -200,7 +237,3 @@ class ConsulStore:
 
 def _below(root: str, reading: _Reading) -> dict[str, bytes]:
     return keys_below(root, ((each.key, each.value or b"") for each in reading.entries))
-
-
-def _modify_index(reading: _Reading, key: str) -> int:
-    return next((each.modify_index for each in reading.entries if each.key == key), 0)

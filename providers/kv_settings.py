@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from providers.kv_v1 import Keeps
+from providers.labels_constraints import tag_constraints
 from shared.config.static import StaticConfig
 from shared.config.static_v1 import V1KeyValue
 from shared.errors import ConfigError
@@ -36,11 +37,10 @@ def extras_of(config: StaticConfig, name: str) -> Extras:
     section: V1KeyValue | None = getattr(config.v1, name) if config.v1 is not None else None
     if section is None or config.v1 is None:
         return Extras(None, True, lambda tags: True)
-    written = (*config.v1.constraints, *section.constraints)
-    if written:
-        raise ConfigError(f"{name}.constraints", "this version cannot apply constraints to keys")
+    keeps = tag_constraints("constraints", config.v1.constraints)
+    keeps_too = tag_constraints(f"{name}.constraints", section.constraints)
     if section.filename:
         raise ConfigError(
             f"{name}.filename", "templates are not executed; remove it to use the keys as they are"
         )
-    return Extras(section, section.watch, lambda tags: True)
+    return Extras(section, section.watch, lambda tags: keeps(tags) and keeps_too(tags))

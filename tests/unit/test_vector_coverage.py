@@ -51,7 +51,6 @@ BY_NAME = {
 
 NOT_BUILT = {
     "boltdb-value": "the BoltDB provider",
-    "kv-alias-watch": "a provider of keys",
 }
 """Vectors of claimed areas that need what does not exist yet."""
 
