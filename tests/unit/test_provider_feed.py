@@ -1,5 +1,8 @@
 """A provider that is kept running: throttled, compared, restarted, and what it said last stays."""
 
+from itertools import pairwise
+
+import pytest
 import trio
 import trio.testing
 
@@ -8,6 +11,7 @@ from providers.base import Snapshot
 from shared.config.diagnostics import Diagnostic, Severity
 from shared.config.documents import parse_document
 from shared.errors import ProviderError
+from tests.support.vectors import vectors
 
 THROTTLE_S = 2.0
 
@@ -162,3 +166,40 @@ def test_nothing_but_problems_is_not_heard_and_an_empty_source_is():
         feed, _ = watch(Scripted(publishing((0, said))), 1)
         assert feed.is_heard is heard
         assert feed.spoke.is_set()
+
+
+@pytest.mark.parametrize("vector", vectors("v1", "throttle"))
+def test_throttle_vector(vector):
+    config, expect = vector["config"], vector["expect"]
+    messages = vector["request"]["messages"]
+    current = config.get("current", {})
+    handed = []
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            for name in {*current, *(each[0] for each in messages)}:
+                said = [(when, text) for provider, when, text in messages if provider == name]
+                earlier = [(0.0, current[name])] if name in current else []
+                nursery.start_soon(run_one, name, earlier + said)
+            await trio.sleep(60)
+            nursery.cancel_scope.cancel()
+
+    async def run_one(name, said):
+        waits = [later - before for (before, _), (later, _) in pairwise([(0.0, ""), *said])]
+        script = [(wait, snapshot(text)) for wait, (_, text) in zip(waits, said, strict=True)]
+        texts = {
+            each.documents[0].tree["host"]: text for (_, each), (_, text) in zip(script, said, strict=True)
+        }
+
+        def take(each):
+            text = texts[each.documents[0].tree["host"]]
+            handed.append([name, trio.current_time() - started, text])
+
+        started = trio.current_time()
+        throttle_s = float(config["throttle"].removesuffix("s"))
+        await ProviderFeed(Scripted(publishing(*script)), throttle_s, take).run()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    expected = expect.get("v1.5+", expect.get("all"))
+    in_force = [[name, 0.0, text] for name, text in current.items()]
+    assert sorted(handed) == sorted(in_force + expected)

@@ -33,6 +33,7 @@ CLAIMED = {
         "redirect",
         "rules",
         "static",
+        "throttle",
     ),
     "v2": (
         *("provider.docker", "provider.docker.merge"),
