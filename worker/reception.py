@@ -231,7 +231,8 @@ class Reception:
             return None
         self._handshakes += 1
         try:
-            with trio.move_on_after(HANDSHAKE_S):
+            read_timeout_s = entrance.settings.transport.responding_timeouts.read_timeout
+            with trio.move_on_after(min(HANDSHAKE_S, read_timeout_s or HANDSHAKE_S)):
                 hello = await peek_client_hello(accepted)
                 local_ip = accepted.getsockname()[0]
                 tls = routes.tls

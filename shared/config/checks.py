@@ -50,7 +50,6 @@ NOT_AVAILABLE = frozenset(
         "errors",
         "forward_auth",
         "grpc_web",
-        "pass_tls_client_cert",
         "plugin",
     }
 )
@@ -238,6 +237,7 @@ _CHECKS: dict[str, Callable[[Any, ReadFile], Any]] = {
     "in_flight_req": lambda options, _: check_in_flight_req(options),
     "ip_allow_list": _ip_allow_list,
     "ip_white_list": _ip_white_list,
+    "pass_tls_client_cert": _nothing_to_check,
     "rate_limit": lambda options, _: check_rate_limit(options),
     "redirect_regex": _redirect_regex,
     "redirect_scheme": _redirect_scheme,

@@ -1,15 +1,19 @@
 """TLS entrypoints of the installed program: certificates, options, client certificates, sessions."""
 
+import hashlib
+import json
 import ssl
 import subprocess
 import threading
+from contextlib import ExitStack
 
 import pytest
 
-from tests.support.clients import get
-from tests.support.origins import echo, running_origin
+from tests.support.clients import ClientConnection, get
+from tests.support.origins import answer, echo, running_origin, scripted
 from tests.support.proxy import running_proxy
 from tests.support.tls import Authority, TlsConnection, client_context
+from tests.support.vectors import vectors
 from tests.support.wire import WireClosedError
 
 
@@ -236,3 +240,118 @@ def test_certificates_are_replaced_under_load(tmp_path, authority, origin):
     assert problems == []
     assert exchanges[0] > REPLACEMENTS
     assert len(shown) > REPLACEMENTS / 4
+
+
+@pytest.mark.parametrize("vector", vectors("v2", "tls.misdirected"))
+def test_misdirected_vectors(tmp_path, vector):
+    config = vector["config"]["routers"]
+    options = {each["tls"]["options"]: {} for each in config.values() if each["tls"].get("options")}
+    with ExitStack() as stack:
+        services = {}
+        for name in config:
+            url = stack.enter_context(running_origin(echo(name))).url
+            services[name] = {"loadBalancer": {"servers": [{"url": url}]}}
+        rules = {name: {**each, "service": name} for name, each in config.items()}
+        document = {"http": {"routers": rules, "services": services}, "tls": {"options": options}}
+        proxy = stack.enter_context(running_proxy(tmp_path, dynamic=json.dumps(document), workers=1))
+        with TlsConnection(proxy.address(), vector["request"]["sni"]) as client:
+            answer = client.request("GET", "/", host=vector["request"]["host"])
+        assert answer.status == vector["expect"]["status"]
+        if "router" in vector["expect"]:
+            assert answer.header("X-Origin") == vector["expect"]["router"]
+
+
+V1_STATIC = """
+defaultEntryPoints = ["http", "https"]
+[entryPoints.http]
+address = "127.0.0.1:{http}"
+  [entryPoints.http.redirect]
+  entryPoint = "https"
+[entryPoints.https]
+address = "127.0.0.1:{https}"
+  [entryPoints.https.tls]
+  minVersion = "VersionTLS12"
+  clientCAFiles = ["ca.pem"]
+    [[entryPoints.https.tls.certificates]]
+    certFile = "one.crt"
+    keyFile = "one.key"
+    [[entryPoints.https.tls.certificates]]
+    certFile = '''
+{certificate}'''
+    keyFile = '''
+{key}'''
+[file]
+directory = "dynamic"
+"""
+V1_RULES = """
+[frontends.all]
+backend = "one"
+[frontends.all.routes.r]
+rule = "PathPrefix:/"
+[backends.one.servers.s]
+url = "{url}"
+"""
+
+
+def test_a_v1_entrypoint(tmp_path, authority, origin):
+    """As seed 002 has it: a redirect to https, certificates by name as files and as text, client certificates."""
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    authority.issue("one", "one.test").write(tmp_path, "one")
+    two = authority.issue("two", "*.two.test")
+    own = authority.issue("me").write(tmp_path, "me")
+    text = V1_STATIC.replace("{certificate}", two.certificate).replace("{key}", two.key)
+    with running_proxy(
+        tmp_path,
+        static=text,
+        static_name="traefik.toml",
+        dynamic={"rules.toml": V1_RULES.replace("{url}", origin.url)},
+        entrypoints=("http", "https"),
+    ) as proxy:
+        redirect = get(proxy.address("http"), "/x?a=1", host="foo.bar:80")
+        where = f"https://foo.bar:{proxy.address('https')[1]}/x?a=1"
+        assert (redirect.status, redirect.header("Location")) == (302, where)
+        for name, shown in (
+            ("one.test", "one"),
+            ("a.two.test", "two"),
+            ("nobody.test", "one"),
+            (None, "one"),
+        ):
+            with TlsConnection(proxy.address("https"), name, client_context(own=own)) as client:
+                assert client.certificate_name == shown
+                served = client.request("GET", "/x", host=name or "x.test")
+                assert served.status == 200
+                assert dict(served.json()["headers"])["X-Forwarded-Proto"] == "https"
+        assert not is_served(proxy.address("https"), "one.test")
+
+
+def test_a_client_that_does_not_finish_its_handshake_is_let_go(tmp_path, origin):
+    """Half a ClientHello, nothing at all, and a hello that is none; the entrypoint serves on."""
+    static = "entryPoints:\n  web:\n    address: 127.0.0.1:{web}\n"
+    static += (
+        "    transport: {respondingTimeouts: {readTimeout: 1s}}\nproviders: {file: {directory: dynamic}}\n"
+    )
+    rules = routers(origin.url, a="Host(`a.test`)")
+    with running_proxy(tmp_path, static=static, dynamic=rules, workers=1) as proxy, ExitStack() as stack:
+        clients = [stack.enter_context(ClientConnection(proxy.address())) for _ in range(3)]
+        clients[0].send(b"\x16\x03\x01\x02\x00\x01\x00")
+        clients[2].send(b"\x16\x03\x01\x00\x04\xff\x00\x00\x00")
+        assert is_served(proxy.address(), "a.test")
+        for client in clients:
+            assert client.is_closed_by_peer()
+
+
+def test_large_bodies_both_ways(tmp_path, origin):
+    """More than a record, a socket buffer and a write; and a body that comes in pieces."""
+    rules = routers(origin.url, a="Host(`a.test`)")
+    body = bytes(range(256)) * 20_000
+    with (
+        running_proxy(tmp_path, dynamic=rules, workers=1) as proxy,
+        running_origin(scripted(answer(200, body))) as big,
+    ):
+        proxy.write("big.yml", routers(big.url, big="Host(`big.test`)").replace("origin", "big"))
+        proxy.reload()
+        with TlsConnection(proxy.address(), "big.test") as client:
+            assert client.request("GET", "/", host="big.test").content == body
+        with TlsConnection(proxy.address(), "a.test") as client:
+            sent = client.request("POST", "/", host="a.test", body=body).json()
+            assert sent["body_sha256"] == hashlib.sha256(body).hexdigest()

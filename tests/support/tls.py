@@ -78,14 +78,15 @@ class Authority:
         common_name: str = "",
         *names: str,
         days: int = 2,
+        end: datetime.datetime | None = None,
         subject: x509.Name | None = None,
         key: ec.EllipticCurvePrivateKey | None = None,
     ) -> Pem:
         """A certificate for these names and addresses."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []
-        now = datetime.datetime.now(datetime.UTC)
-        builder = self._builder(subject or x509.Name(attributes), key, now - 10 * DAY, now + days * DAY)
+        end = end or datetime.datetime.now(datetime.UTC) + days * DAY
+        builder = self._builder(subject or x509.Name(attributes), key, end - 20 * DAY, end)
         if names:
             alternatives = [_alternative(name) for name in names]
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)

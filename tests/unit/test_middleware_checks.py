@@ -39,7 +39,6 @@ def test_a_middleware_has_exactly_one_kind():
     ("kind", "section", "written"),
     [
         ("compress", kinds.Compress(), "compress"),
-        ("pass_tls_client_cert", kinds.PassTlsClientCert(pem=True), "passTLSClientCert"),
         ("plugin", {"x": {}}, "plugin"),
     ],
 )

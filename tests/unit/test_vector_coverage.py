@@ -37,6 +37,7 @@ CLAIMED = {
     ),
     "v2": (
         *("provider.docker", "provider.docker.merge"),
+        *("tls.*", "middleware.passTLSClientCert"),
         *("forwardedHeaders", "notfound", "path.*", "priority", "proxy.*", "query.*", "static.*"),
         *("provider.kv", "rule.v2", "rule.v2.invalid", "rule.v3", "rule.v3.invalid"),
         *(f"middleware.{kind}" for kind in MIDDLEWARES),

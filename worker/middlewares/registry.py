@@ -16,6 +16,7 @@ from worker.middlewares.entry_point_redirect import EntryPointRedirectStep
 from worker.middlewares.headers import HeadersStep
 from worker.middlewares.in_flight_req import InFlightReqStep
 from worker.middlewares.ip_allow_list import IpAllowListStep
+from worker.middlewares.pass_tls_client_cert import PassTlsClientCertStep
 from worker.middlewares.rate_limit import RateLimitStep
 from worker.middlewares.redirect_regex import RedirectRegexStep
 from worker.middlewares.redirect_scheme import RedirectSchemeStep
@@ -37,6 +38,7 @@ CONSTRUCTORS: dict[str, Callable[[Any], Step]] = {
     "headers": HeadersStep,
     "ip_allow_list": IpAllowListStep,
     "ip_white_list": IpAllowListStep,
+    "pass_tls_client_cert": PassTlsClientCertStep,
     "redirect_regex": RedirectRegexStep,
     "redirect_scheme": RedirectSchemeStep,
     "replace_path": ReplacePathStep,

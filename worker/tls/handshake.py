@@ -14,7 +14,7 @@ from worker.tls.material import TlsChoice
 from worker.tls.stream import TlsSession, TlsStream
 
 HANDSHAKE_S = 10.0
-"""Longest time from a connection's first byte to the end of its handshake; Go's clients wait as long."""
+"""Longest time from a connection's first byte to the end of its handshake; ``readTimeout`` may be less."""
 MAX_HANDSHAKES = 4_096
 """Handshakes at once in a worker; a connection beyond them is closed."""
 
