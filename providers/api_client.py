@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -31,6 +31,9 @@ MAX_LINE_BYTES = 1024 * 1024
 """A longer line of a stream is refused; events take some hundred bytes."""
 MAX_SHOWN_CHARS = 200
 """An error's text is cut after this many characters in messages."""
+
+Params = Mapping[str, str] | Sequence[tuple[str, str]]
+"""A query: names and values, in pairs where a name comes twice."""
 
 _SOCKET_HOST = "localhost"
 """What requests over a Unix socket call their host; nobody looks it up."""
@@ -110,8 +113,16 @@ class ApiClient:
         self._client = client
         self._timeout_s = timeout_s
 
+    async def probe(self, path: str) -> None:
+        """GET something for its status alone.
+
+        Raises:
+            ProviderError: no answer, or not 200.
+        """
+        await self._get(path, None, None)
+
     async def get(
-        self, path: str, params: Mapping[str, str] | None = None, timeout_s: float | None = None
+        self, path: str, params: Params | None = None, timeout_s: float | None = None
     ) -> tuple[httpx.Headers, Any]:
         """GET a JSON document.
 
@@ -126,19 +137,27 @@ class ApiClient:
         Raises:
             ProviderError: no answer, not 200, too large, or not JSON.
         """
+        headers, body = await self._get(path, params, timeout_s)
+        try:
+            return headers, json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise self._error(path, "the answer is not JSON") from error
+
+    async def _get(
+        self, path: str, params: Params | None, timeout_s: float | None
+    ) -> tuple[httpx.Headers, bytes]:
+        url = self.endpoint.url + path
+        query = httpx.QueryParams(params if params is None or isinstance(params, Mapping) else list(params))
         with self._mapped(path):
             with trio.fail_after(self._timeout_s if timeout_s is None else timeout_s):
-                async with self._client.stream("GET", self.endpoint.url + path, params=params) as answer:
+                async with self._client.stream("GET", url, params=query) as answer:
                     body = await self._read(answer, path)
-            self._require_ok(answer.status_code, body, path)
-            try:
-                return answer.headers, json.loads(body)
-            except (ValueError, RecursionError) as error:
-                raise self._error(path, "the answer is not JSON") from error
+            self._require_ok(answer, body, path)
+            return answer.headers, body
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, path: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+        self, path: str, params: Params | None = None, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """GET a stream that has no end; gives its pieces as they come.
 
@@ -149,13 +168,15 @@ class ApiClient:
             ProviderError: no answer, not 200, or (from the pieces) the stream broke.
         """
         with self._mapped(path):
-            request = self._client.build_request(
-                "GET", self.endpoint.url + path, params=params, headers=headers
+            query = httpx.QueryParams(
+                params if params is None or isinstance(params, Mapping) else list(params)
             )
+            url = self.endpoint.url + path
+            request = self._client.build_request("GET", url, params=query, headers=headers)
             with trio.fail_after(self._timeout_s):
                 answer = await self._client.send(request, stream=True)
                 if answer.status_code != httpx.codes.OK:
-                    self._require_ok(answer.status_code, await self._read(answer, path), path)
+                    self._require_ok(answer, await self._read(answer, path), path)
         try:
             yield self._pieces(answer, path)
         finally:
@@ -176,14 +197,17 @@ class ApiClient:
                 raise self._error(path, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
         return bytes(body)
 
-    def _require_ok(self, status: int, body: bytes, path: str) -> None:
+    def _require_ok(self, answer: httpx.Response, body: bytes, path: str) -> None:
+        status = answer.status_code
         if status == httpx.codes.OK:
             return
         # Servers do not repeat credentials in their errors; we show little of them all the same.
         text = " ".join(body.decode("utf-8", "replace").split())
         if text.startswith("<"):
             text = "(a page)"
-        raise self._error(path, f"answered {status} {text[:MAX_SHOWN_CHARS]}".rstrip(), status)
+        error = self._error(path, f"answered {status} {text[:MAX_SHOWN_CHARS]}".rstrip(), status)
+        error.location = answer.headers.get("Location", "") if 300 <= status < 400 else ""
+        raise error
 
     @contextlib.contextmanager
     def _mapped(self, path: str) -> Iterator[None]:
@@ -205,11 +229,13 @@ class ApiError(ProviderError):
 
     Attributes:
         status: the answer's status, 0 if there was none.
+        location: where a redirect leads; redirects are not followed by themselves.
     """
 
     def __init__(self, provider: str, reason: str, status: int = 0) -> None:
         super().__init__(provider, reason)
         self.status = status
+        self.location = ""
 
 
 @contextlib.asynccontextmanager
@@ -222,7 +248,8 @@ async def open_client(
     password: str = "",
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 0.0,
-    follow_redirects: bool = False,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    socket_options: Sequence[tuple[int, int, int]] = (),
 ) -> AsyncIterator[ApiClient]:
     """A client for one endpoint, closed at the end.
 
@@ -234,7 +261,8 @@ async def open_client(
         password: with it.
         headers: sent with each request.
         timeout_s: for an answer; 0 for ``ANSWER_TIMEOUT_S``.
-        follow_redirects: credentials are not taken to another host.
+        connect_timeout_s: to connect; an answer's limit holds as well.
+        socket_options: level, option and value of each.
 
     Raises:
         ProviderError: the TLS settings cannot be used.
@@ -244,14 +272,15 @@ async def open_client(
         verify = await trio.to_thread.run_sync(make_client_context, provider, tls)
     timeout_s = timeout_s or ANSWER_TIMEOUT_S
     auth = (user, password) if user else (endpoint.user, endpoint.password) if endpoint.user else None
-    transport = httpx.AsyncHTTPTransport(verify=verify, uds=endpoint.socket or None, trust_env=False)
+    transport = httpx.AsyncHTTPTransport(
+        verify=verify, uds=endpoint.socket or None, trust_env=False, socket_options=socket_options or None
+    )
     client = httpx.AsyncClient(
         transport=transport,
         auth=auth,
         headers=headers,
-        timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+        timeout=httpx.Timeout(None, connect=connect_timeout_s or None),
         trust_env=False,
-        follow_redirects=follow_redirects,
     )
     async with client:
         yield ApiClient(provider, endpoint, client, timeout_s)

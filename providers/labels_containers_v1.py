@@ -16,7 +16,9 @@ from shared.errors import ConfigError
 
 COMPOSE_PROJECT, COMPOSE_SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 
-_SEGMENT = re.compile(r"traefik\.(?P<service>.+?)\.(?:port|weight|protocol|frontend\..+)", re.IGNORECASE)
+_SEGMENT = re.compile(
+    r"traefik\.(?P<service>.+?)\.(?:port|portIndex|weight|protocol|frontend\..+)", re.IGNORECASE
+)
 _NOT_SEGMENTS = frozenset({"frontend", "backend", "docker"})
 
 
@@ -62,7 +64,7 @@ def tags_of(labels: V1Labels) -> list[str]:
 def _items(
     provider: str, workload: Workload, labels: V1Labels, rules: V1Rules, found: list[Diagnostic]
 ) -> list[V1Item]:
-    segments = _segments(workload)
+    segments = segments_of(workload)
     found += unknown_labels(provider, workload, segments)
     if segments:
         items = [_segment_item(provider, workload, segment, rules, found) for segment in segments]
@@ -82,7 +84,7 @@ def _items(
     return [item]
 
 
-def _segments(workload: Workload) -> list[str]:
+def segments_of(workload: Workload) -> list[str]:
     """The services of ``traefik.<service>.port`` labels, by name."""
     matches = (_SEGMENT.fullmatch(label) for label in workload.labels)
     names = {match["service"] for match in matches if match is not None}

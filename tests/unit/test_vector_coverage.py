@@ -30,6 +30,7 @@ CLAIMED = {
         "duration",
         "forward",
         "kv",
+        "marathon",
         "redirect",
         "rules",
         "static",

@@ -17,6 +17,7 @@ KITS = {
     "consul-v1": "tests.support.kits.consul:ConsulV1Kit",
     "docker": "tests.support.kits.docker:DockerKit",
     "docker-v1": "tests.support.kits.docker:DockerV1Kit",
+    "marathon": "tests.support.kits.marathon:MarathonKit",
     "etcd-v3": "tests.support.kits.etcd:EtcdV3Kit",
     "etcd-v2": "tests.support.kits.etcd:EtcdV2Kit",
     "http": "tests.support.kits.http:HttpKit",
