@@ -32,11 +32,8 @@ _SECTIONS: dict[str, str] = {
 """Section of ``StaticConfig.providers`` to the module that runs it. v1's sections of the same meaning are
 moved there (``shared.config.static_legacy``); what they say beyond it is in ``StaticConfig.v1``."""
 _V1_SECTIONS: dict[str, str] = {
-<<<<<<< HEAD
     "boltdb": "providers.boltdb",
-=======
     "marathon": "providers.marathon",
->>>>>>> b62116f (Marathon as a provider: applications of both generations, the event stream, several masters)
 }
 """The same for sections of ``StaticConfig.v1`` that have no v2 counterpart."""
 _ONLY_IN_V1 = ("marathon", "mesos", "boltdb", "kubernetes", "ecs", "eureka", "rancher", "dynamodb")
