@@ -76,12 +76,20 @@ def measure_changes(bench: Bench) -> None:
                 program: RunningProgram, setup: Setup = setup, numbers: dict[str, int] = numbers
             ) -> Sample:
                 numbers[program.name] += 1
-                return _change(program, setup, numbers[program.name])
+                return change_once(program, setup, numbers[program.name])
 
             bench.compare("reload", f"1 of {size:,} routers", "live_ms", programs, work)
 
 
-def _change(program: RunningProgram, setup: Setup, number: int) -> Sample:
+def change_once(program: RunningProgram, setup: Setup, number: int) -> Sample:
+    """Let the first router take another path only, and wait until every worker does so.
+
+    Args:
+        number: makes the path one that was not there before.
+
+    Raises:
+        RuntimeError: the change does not become live.
+    """
     path = f"/change{number}"
     before = cpu_s(program.processes())
     beholder = Beholder(program.port, host_of(setup.routers - 1))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from scripts.bench import streams
 from scripts.bench.bench import Bench, sample_of
 from scripts.bench.changes import measure_changes, measure_install
+from scripts.bench.keys import routes_in_etcd
 from scripts.bench.load import UNIQUE_HEADS, UPLOAD, Ask, Outcome, new_connections
 from scripts.bench.measure import Row, Sample, memory_bytes, timed
 from scripts.bench.peers.program import AUTHORIZATION, PREFIX, RunningProgram, Setup, host_of, running
@@ -183,6 +184,7 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "websocket": websockets,
     "idle": idle_connections,
     "reload": measure_changes,
+    "etcd": routes_in_etcd,
     "install": measure_install,
     "start": start_and_memory,
     "tls": tls,
