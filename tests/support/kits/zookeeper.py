@@ -81,7 +81,7 @@ class ZooKeeperServer:
             self.client.set(path, self.client.get(path)[0])  # a change of rights alone fires no watch
         return rights
 
-    def put(self, pairs: Mapping[str, str], rights: list[Any]) -> None:
+    def put(self, pairs: Mapping[str, str], rights: list[Any] | None = None) -> None:
         """Create or change nodes, many at a time."""
         assert self.client is not None
         made: set[str] = set()
@@ -93,7 +93,7 @@ class ZooKeeperServer:
         self._all([(path, b"") for path in folders if not (path in made or made.add(path))], rights)
         self._all([(path, value.encode()) for path, value in pairs.items()], rights, change=True)
 
-    def _all(self, nodes: list[tuple[str, bytes]], rights: list[Any], change: bool = False) -> None:
+    def _all(self, nodes: list[tuple[str, bytes]], rights: list[Any] | None, change: bool = False) -> None:
         assert self.client is not None
         for start in range(0, len(nodes), AT_ONCE):
             part = nodes[start : start + AT_ONCE]
