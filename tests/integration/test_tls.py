@@ -294,7 +294,7 @@ url = "{url}"
 
 
 def test_a_v1_entrypoint(tmp_path, authority, origin):
-    """As seed 002 has it: a redirect to https, certificates by name as files and as text, client certificates."""
+    """As seed 002 has it: a redirect to https, certificates as files and as text, client certificates."""
     (tmp_path / "ca.pem").write_text(authority.pem)
     authority.issue("one", "one.test").write(tmp_path, "one")
     two = authority.issue("two", "*.two.test")
