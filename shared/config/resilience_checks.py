@@ -50,6 +50,8 @@ def check_retry(options: kinds.Retry) -> kinds.Retry:
     if options.attempts <= 0:
         reason = f"incorrect (or empty) value for attempt ({options.attempts})"
         raise ConfigError("attempts", reason)
+    if options.disable_retry_on_network_error and not options.status:
+        raise ConfigError("status", "nothing is left to retry: no status, and network errors are disabled")
     if options.attempts > MAX_ATTEMPTS:
         raise ConfigError("attempts", f"more than {MAX_ATTEMPTS} attempts")
     for name, value in (("initialInterval", options.initial_interval), ("timeout", options.timeout)):

@@ -93,6 +93,8 @@ def drops_lookalike(observed: Observed, aspect: Aspect) -> bool:
 
 
 def sends_trailers(observed: Observed, aspect: Aspect) -> bool:
+    if aspect.name == "upstream.field:trailer":  # Traefik announces each once, we as often as the client
+        return list(dict.fromkeys(aspect.ours)) == aspect.theirs
     return (
         (aspect.name, aspect.theirs) == ("upstream.trailers", ())
         and aspect.ours == (("x-t", "t"),)
@@ -131,17 +133,22 @@ def escapes_query(observed: Observed, aspect: Aspect) -> bool:
     return (
         aspect.name in ("upstream.target", "field:location")
         and any(byte > 0x7F for byte in observed.case.query)
-        and _NON_ASCII.sub(lambda found: f"%{ord(found[0]):02X}", _texts(aspect.theirs))
-        == _texts(aspect.ours)
+        and _escaped(_texts(aspect.theirs)) == _texts(aspect.ours)
     )
+
+
+def _escaped(text: str) -> str:
+    return _NON_ASCII.sub(lambda found: f"%{ord(found[0]):02X}", text)
 
 
 def closes(observed: Observed, aspect: Aspect) -> bool:
     """After refusing a request, and towards HTTP/1.0."""
     is_old = observed.case.start_line.endswith(b" HTTP/1.0")
     is_refusal = observed.ours.status == observed.theirs.status == 400 and not observed.ours.upstream
-    return (aspect.name, aspect.ours, aspect.theirs) == ("field:connection", ["close"], []) and (
-        is_old or is_refusal
+    return (
+        (aspect.name, aspect.ours) == ("field:connection", ["close"])
+        and aspect.theirs in ([], ["keep-alive"])
+        and (is_old or is_refusal)
     )
 
 
@@ -174,6 +181,8 @@ def keeps_user_agents(observed: Observed, aspect: Aspect) -> bool:
 
 
 def answers_before_reset(observed: Observed, _: Aspect) -> bool:
+    if observed.theirs.status == 0 and observed.case.values(b"x-want") == [b"until-close"]:
+        return len(observed.case.raw) > 65_536  # the origin may go while Traefik still sends the body
     return (
         observed.theirs.status == 0
         and not observed.theirs.upstream
@@ -236,10 +245,8 @@ def disables_broken_port(observed: Observed, _: Aspect) -> bool:
     """Traefik's answer comes from a router that we do not serve, or from that router's entrypoint."""
     if observed.has_broken_port and (observed.ours.status, observed.theirs.status) == (404, 400):
         return b"%" in observed.case.path and observed.case.entrypoint == "strict"
-    return (
-        observed.ours.router != observed.theirs.router
-        and observed.theirs.status in (301, 302, 307, 308, 502)
-        and any(not each.get("port", "0").isdecimal() for each in observed.options("redirectScheme"))
+    return observed.ours.router != observed.theirs.router and any(
+        not each.get("port", "0").isdecimal() for each in observed.options("redirectScheme")
     )
 
 
@@ -268,9 +275,11 @@ def keeps_leading_slash(observed: Observed, aspect: Aspect) -> bool:
     )
     if not is_relative:
         return False
+    if observed.ours.status == 400 and observed.options("replacePathRegex"):
+        return True  # of a later expression, which fits the path with the slash only
     if aspect.name in ("upstream.target", "upstream.field:x-replaced-path"):
-        ours, theirs = (_texts(each).replace("/", "").rstrip("?") for each in (aspect.ours, aspect.theirs))
-        return ours == theirs or (ours.startswith(f"{theirs}?") and not _texts(aspect.theirs).startswith("/"))
+        ours, theirs = (_texts(each).partition("?")[0] for each in (aspect.ours, aspect.theirs))
+        return ours.replace("/", "") == theirs.replace("/", "")
     return bool(observed.options("redirectScheme")) and 300 < observed.ours.status < 309
 
 
@@ -315,7 +324,7 @@ def redirects_as_sent(observed: Observed, aspect: Aspect) -> bool:
     return (
         aspect.name == "field:location"
         and b";" in observed.case.query
-        and _texts(aspect.ours).replace(";", "&") == _texts(aspect.theirs).replace(";", "&")
+        and _texts(aspect.ours).replace(";", "&") == _escaped(_texts(aspect.theirs)).replace(";", "&")
         and any(observed.options(kind) for kind in kinds)
     )
 
@@ -372,8 +381,32 @@ def keeps_escapes_behind_prefix(observed: Observed, aspect: Aspect) -> bool:
     if not cuts or re.search(rb"(?i)%2f", observed.case.path) is None:
         return False
     if aspect.name in _SHOW_THE_PATH:
-        return unquote(_texts(aspect.ours)) == unquote(_texts(aspect.theirs))
-    return observed.theirs.status == 400 and not observed.theirs.upstream and bool(observed.ours.upstream)
+        ours, theirs = (unquote(_texts(each)).rstrip("?") for each in (aspect.ours, aspect.theirs))
+        return ours == theirs
+    return observed.theirs.status == 400 != observed.ours.status and not observed.theirs.upstream
+
+
+def reads_escaped_hosts(observed: Observed, _: Aspect) -> bool:
+    return (
+        observed.theirs.status == 400
+        and re.match(rb"(?i)https?://[^/?]*%", observed.case.target) is not None
+        and b"%" in _host_of(observed.case)
+    )
+
+
+def redirects_absolute_targets(observed: Observed, aspect: Aspect) -> bool:
+    return (
+        aspect.name == "field:location"
+        and re.match(rb"HTTPS?://", observed.case.target) is not None
+        and re.search(r"HTTPS?:", _texts(aspect.theirs)) is not None
+    )
+
+
+def says_sts_over_tls_only(observed: Observed, aspect: Aspect) -> bool:
+    return (aspect.name, aspect.ours) == (
+        "field:strict-transport-security",
+        [],
+    ) and observed.case.target.lower().startswith(b"https://")
 
 
 def redirects_odd_hosts(observed: Observed, aspect: Aspect) -> bool:

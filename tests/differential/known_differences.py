@@ -53,6 +53,32 @@ def explain(
     return left, used
 
 
+@dataclass(frozen=True)
+class KnownBehaviour:
+    """One that a scenario of ``behaviours.py`` shows, with servers that misbehave."""
+
+    name: str
+    ours: str
+    theirs: str
+    reason: str
+
+
+BEHAVIOURS: tuple[KnownBehaviour, ...] = (
+    KnownBehaviour(
+        "malformed-answer",
+        "answers 502 when a server's answer is malformed or ends inside its head",
+        "answers 500",
+        "RFC 9110 section 15.6.3: an invalid response from an inbound server is a 502; breakers count it",
+    ),
+    KnownBehaviour(
+        "cut-head",
+        "passes the head of an answer on at once, and cuts the body where the server cut it",
+        "keeps the head of a small answer with Content-Length, and cuts before it",
+        "the client knows more; neither looks complete",
+    ),
+)
+"""Of scenarios; each is named by those that show it."""
+
 KNOWN: tuple[KnownDifference, ...] = (
     KnownDifference(
         "accept-encoding",
@@ -315,6 +341,27 @@ KNOWN: tuple[KnownDifference, ...] = (
         when.redirects_odd_hosts,
     ),
     KnownDifference(
+        "escaped-host",
+        "takes escapes in the host of an absolute target (http://a%41.test/), as in Host",
+        "answers 400 to it, and takes them in Host",
+        "RFC 3986 section 3.2.2: a name may hold escapes; both places mean the same",
+        when.reads_escaped_hosts,
+    ),
+    KnownDifference(
+        "absolute-redirect",
+        "redirects a target with a scheme in capitals (HTTP://a.test/) like any other",
+        "puts the whole target behind the host (http://a.testHTTP://a.test/)",
+        "RFC 3986 section 3.1: schemes are case-insensitive",
+        when.redirects_absolute_targets,
+    ),
+    KnownDifference(
+        "sts-by-target",
+        "sends Strict-Transport-Security over TLS, or as sslProxyHeaders say",
+        "also when the target of a plain request begins with https:",
+        "RFC 6797 section 7.2: never over plain connections",
+        when.says_sts_over_tls_only,
+    ),
+    KnownDifference(
         "version",
         "answers 505 to versions other than 1.0 and 1.1",
         "serves HTTP/1.2 and later minor versions",
@@ -386,6 +433,8 @@ def render() -> str:
         "entry that no request shows any more. What is refused as malformed or ambiguous:",
         "[strictness.md](strictness.md).",
         "",
+        "Servers that flap, are slow, reset or fail are compared by scenarios; the last rows are theirs.",
+        "",
         "Two more hold for configurations, not for requests: a router that becomes broken keeps its last",
         "good version, and routers of equal priority are tried in the order of their names (Traefik leaves",
         "that open).",
@@ -395,7 +444,9 @@ def render() -> str:
         "| name | Penstock | Traefik 3.7.15 | reason |",
         "|---|---|---|---|",
     ]
-    lines += [f"| {each.name} | {each.ours} | {each.theirs} | {each.reason} |" for each in KNOWN]
+    lines += [
+        f"| {each.name} | {each.ours} | {each.theirs} | {each.reason} |" for each in (*KNOWN, *BEHAVIOURS)
+    ]
     return "\n".join(lines).replace("||", "\\|\\|") + "\n"
 
 

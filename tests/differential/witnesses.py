@@ -29,6 +29,7 @@ _STEPS: dict[str, list[dict[str, Any]]] = {
         {"replacePath": {"path": "/new"}},
         {"redirectRegex": {"regex": "^http://", "replacement": "https://"}},
     ],
+    "sts": [{"headers": {"stsSeconds": 10}}],
     "cut": [{"stripPrefixRegex": {"regex": ["^/cut"]}}],
     "relative": [{"replacePathRegex": {"regex": "^/", "replacement": "x"}}],
 }
@@ -48,6 +49,8 @@ _REQUESTS = (
     b"GET /scheme HTTP/1.1\r\nHost: a.test:\r\n\r\n",
     b"GET /semicolons?a;b HTTP/1.1\r\nHost: a.test\r\n\r\n",
     b"GET /cut%2Fb%3Bc HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    b"GET https://a.test/sts HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    b"GET http://a%41.test/plain HTTP/1.1\r\nHost: a%41.test\r\n\r\n",
     b"GET /relative HTTP/1.1\r\nHost: a.test\r\n\r\n",
     b"GET /any/\xe9 HTTP/1.1\r\nHost: utf8.test\r\n\r\n",
     b"GET /any/%E9 HTTP/1.1\r\nHost: utf8.test\r\n\r\n",
@@ -66,6 +69,10 @@ _REQUESTS = (
     b"GET /plain HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: identity\r\n\r\n",
     b"GET /plain/|/%2F HTTP/1.1\r\nHost: path.test\r\n\r\n",
 )
+
+
+_RAW_REQUESTS = (b"GET HTTP://a.test/scheme HTTP/1.1\r\nHost: a.test\r\n\r\n",)
+"""For the entrypoint that leaves paths as they are."""
 
 
 def witness_configuration(number: int, origins: dict[str, str]) -> Configuration:
@@ -106,4 +113,5 @@ def witness_configuration(number: int, origins: dict[str, str]) -> Configuration
 
 def witnesses(first: int) -> list[Case]:
     """The requests, numbered from ``first``."""
-    return [Case(first + index, "web", "127.0.0.1", raw) for index, raw in enumerate(_REQUESTS)]
+    requests = [("web", raw) for raw in _REQUESTS] + [("raw", raw) for raw in _RAW_REQUESTS]
+    return [Case(first + index, name, "127.0.0.1", raw) for index, (name, raw) in enumerate(requests)]
