@@ -2,6 +2,7 @@
 
 Each check opens a connection of its own: one from a pool could have died unseen, and would make a healthy
 server look ill. The body of an answer is not read. The whole check, redirects included, has one deadline.
+Checks of mode grpc: ``grpc_probe``.
 
 Source: spec v2 section 3.5, spec v1 section 4.7.
 """
@@ -13,10 +14,13 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 import trio
+from h2.exceptions import ProtocolError
 
+from master.grpc_probe import ask_health, grpc_address, judge
 from shared.client_tls import make_client_context, names_uri
 from shared.config.dynamic import HealthCheck
 from shared.errors import ConfigError
+from shared.health import GRPC
 from shared.table.client_tls import DEFAULT_TLS, ClientTlsEntry
 
 MAX_REDIRECTS = 10
@@ -49,11 +53,20 @@ class Probe:
         failure = f"no answer within {check.timeout:g} s"
         with trio.move_on_after(check.timeout):
             try:
-                status = await self._ask(check_url(url, check), check, tls)
-                failure = _judge(status, check)
+                if check.mode == GRPC:
+                    failure = await _ask_grpc(url, check, tls)
+                else:
+                    failure = _judge(await self._ask(check_url(url, check), check, tls), check)
             except httpx.TooManyRedirects:
                 failure = f"more than {MAX_REDIRECTS} redirects"
-            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ConfigError) as error:
+            except (
+                httpx.HTTPError,
+                httpx.InvalidURL,
+                ProtocolError,
+                OSError,
+                ValueError,
+                ConfigError,
+            ) as error:
                 failure = describe_failure(error)
         return failure
 
@@ -91,6 +104,11 @@ class Probe:
             made = httpx.AsyncHTTPTransport(verify=verify, limits=_NO_KEEP_ALIVE, trust_env=False)
             self._clients[tls] = httpx.AsyncClient(transport=made, trust_env=False, timeout=None)
         return self._clients[tls]
+
+
+async def _ask_grpc(url: str, check: HealthCheck, tls: ClientTlsEntry) -> str:
+    host, port, is_secure = grpc_address(url, check)
+    return judge(await ask_health(host, port, tls if is_secure else None))
 
 
 def check_url(server_url: str, check: HealthCheck) -> str:

@@ -32,7 +32,7 @@ MAX_FAILURES: Final = ServerCell.PASSIVE_OWN_LAST - ServerCell.PASSIVE_OWN_FIRST
 
 DEFAULT_FAILURE_WINDOW_S = 10.0
 GRPC = "grpc"
-"""The mode of active checks that this version has not."""
+"""The mode of active checks that asks ``grpc.health.v1``."""
 _COUNT_BITS: Final = 14
 _MAX_COUNT: Final = (1 << _COUNT_BITS) - 1
 _US: Final = 1_000_000
@@ -47,7 +47,7 @@ class Mark(IntFlag):
 
 def is_checked(options: LoadBalancer) -> bool:
     """Whether the master checks the servers of a service."""
-    return options.health_check is not None and options.health_check.mode != GRPC
+    return options.health_check is not None
 
 
 def is_ejected(block: Block, passive: PassiveHealthCheck, *, is_checked: bool, now: float) -> bool:

@@ -90,10 +90,7 @@ def _with_v1_interval(check: HealthCheck, static: StaticConfig) -> HealthCheck:
 
 def _report(item: Item[Service], check: HealthCheck, found: Diagnostics) -> None:
     place = ("loadBalancer", "healthCheck")
-    if check.mode == GRPC:
-        reason = "mode grpc is not available in this version; the servers are not checked and count as up"
-        item.error(found, reason, None, *place, "mode")
-    elif check.mode not in ("", *_MODES):
+    if check.mode not in ("", *_MODES):
         hint = nearest_name(check.mode, _MODES)
         item.warning(found, f'no mode "{check.mode}"; checking with http', hint, *place, "mode")
     if check.scheme not in _SCHEMES:

@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import Any
 
 from tests.support.clients import Address, ClientConnection, request_bytes
+from tests.support.grpc_health import NOT_SERVING, SERVING, GrpcHealth
 from tests.support.scripted_upstream import (
     NEVER,
     ScriptedUpstream,
@@ -35,6 +36,8 @@ PACE_S = 0.012
 INTERVAL = "150ms"
 CHECK = {"healthCheck": {"path": "/health", "interval": INTERVAL, "timeout": "2s"}}
 FAIL, GOOD = answering(500, b"failed"), answering()
+GRPC_PORT = "port of the gRPC server"
+"""Stands for its number."""
 DEAD = "dead"
 """The name of a server where nobody listens."""
 PART = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
@@ -58,10 +61,14 @@ class Side:
 
     Attributes:
         servers: by name.
+        grpc: a gRPC server beside them, for the scenarios that name its port.
     """
 
-    def __init__(self, address: Address, host: str, servers: Mapping[str, ScriptedUpstream]) -> None:
+    def __init__(
+        self, address: Address, host: str, servers: Mapping[str, ScriptedUpstream], grpc: GrpcHealth
+    ) -> None:
         self.servers = servers
+        self.grpc = grpc
         self._address = address
         self._host = host
         self._stack = ExitStack()
@@ -205,6 +212,15 @@ def _flap(side: Side) -> object:
     none = side.ask()
     side.set_health("c", 204)
     return before, without, again, (none.status, none.content), side.servers_of(3)
+
+
+def _grpc(side: Side) -> object:
+    seen = [side.ask().status]
+    for state, grpc_status in ((NOT_SERVING, 0), (SERVING, 0), (None, 12), (SERVING, 0), (SERVING, 13)):
+        side.grpc.state, side.grpc.grpc_status = state, grpc_status
+        side.grpc.wait_for_calls(2, PATIENCE_S)
+        seen.append(side.ask().status)
+    return seen
 
 
 def _slow_and_reset_checks(side: Side) -> object:
@@ -479,6 +495,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         over("a", "b", "c", **CHECK),
         _flap,
         ({"a", "b", "c"}, {"a", "c"}, {"a", "b", "c"}, (503, b"no available server\n"), {"c"}),
+    ),
+    Scenario(
+        "grpc-checks",
+        ("a",),
+        over("a", healthCheck={"mode": "grpc", "interval": INTERVAL, "timeout": "2s", "port": GRPC_PORT}),
+        _grpc,
+        [200, 503, 200, 503, 200, 503],
     ),
     Scenario(
         "odd-checks",

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.differential.behaviours import DEAD, SCENARIOS, Scenario, Side
+from tests.differential.behaviours import DEAD, GRPC_PORT, SCENARIOS, Scenario, Side
 from tests.support import traefik
 from tests.support.clients import Address, get
+from tests.support.grpc_health import GrpcHealth, running_grpc_health
 from tests.support.ports import reserve_port
 from tests.support.proxy import running_proxy
 from tests.support.scripted_upstream import NEVER, ScriptedUpstream, running_upstream
@@ -38,10 +39,14 @@ class Pair:
     """Both proxies' addresses, and each one's servers by scenario."""
 
     def __init__(
-        self, addresses: list[Address], servers: list[dict[str, dict[str, ScriptedUpstream]]]
+        self,
+        addresses: list[Address],
+        servers: list[dict[str, dict[str, ScriptedUpstream]]],
+        grpc: list[GrpcHealth],
     ) -> None:
         self.addresses = addresses
         self.servers = servers
+        self.grpc = grpc
 
     def play(self, scenario: Scenario) -> list[object]:
         """What comes of it: ours, theirs. At the same time, so that a busy machine is the same for both."""
@@ -49,7 +54,8 @@ class Pair:
             return list(threads.map(lambda number: self._play(scenario, number), range(2)))
 
     def _play(self, scenario: Scenario, number: int) -> object:
-        side = Side(self.addresses[number], f"{scenario.name}.test", self.servers[number][scenario.name])
+        servers = self.servers[number][scenario.name]
+        side = Side(self.addresses[number], f"{scenario.name}.test", servers, self.grpc[number])
         try:
             return scenario.play(side)
         finally:
@@ -62,9 +68,10 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with ExitStack() as stack:
         dead_url = f"http://127.0.0.1:{stack.enter_context(reserve_port()).number}"
         servers = [_running_servers(stack) for _ in range(2)]
+        grpc = [stack.enter_context(running_grpc_health()) for _ in range(2)]
         theirs = stack.enter_context(
             traefik.running_traefik(
-                folder / "theirs", _static, _dynamic(servers[1], dead_url), entrypoints=["web"]
+                folder / "theirs", _static, _dynamic(servers[1], dead_url, grpc[1]), entrypoints=["web"]
             )
         )
         (folder / "ours").mkdir()
@@ -72,14 +79,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             running_proxy(
                 folder / "ours",
                 static=lambda ports: json.dumps(_static(ports)),
-                dynamic=_dynamic(servers[0], dead_url),
+                dynamic=_dynamic(servers[0], dead_url, grpc[0]),
                 workers=WORKERS,
             )
         )
         addresses = [ours.address(), theirs.address("web")]
         for address in addresses:
             _wait_until_live(address)
-        yield Pair(addresses, servers)
+        yield Pair(addresses, servers, grpc)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -103,7 +110,7 @@ def _static(ports: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _dynamic(servers: Mapping[str, Mapping[str, ScriptedUpstream]], dead_url: str) -> str:
+def _dynamic(servers: Mapping[str, Mapping[str, ScriptedUpstream]], dead_url: str, grpc: GrpcHealth) -> str:
     """All scenarios in one document; every name begins with its scenario's."""
     http: dict[str, dict[str, Any]] = {}
     for scenario in SCENARIOS:
@@ -127,7 +134,7 @@ def _dynamic(servers: Mapping[str, Mapping[str, ScriptedUpstream]], dead_url: st
         "service": "dead-main",
         "middlewares": ["marker"],
     }
-    return json.dumps({"http": http})
+    return json.dumps({"http": http}).replace(json.dumps(GRPC_PORT), str(grpc.address[1]))
 
 
 def _renamed(options: Any, prefix: str) -> Any:

@@ -154,13 +154,6 @@ def test_with_an_active_check_only_that_brings_it_back(make_proxy):
     assert proxy.up() == [True, True]
 
 
-def test_a_check_that_cannot_run_brings_nothing_back(make_proxy):
-    proxy = make_proxy(passive_health_check=passive(), health_check=HealthCheck(mode="grpc"))
-    proxy.note(0, True)
-    proxy.now += 11
-    assert proxy.up() == [True, True]
-
-
 def test_what_a_dead_worker_found_stays_and_what_it_suspected_leaves_with_it(make_proxy):
     proxy = make_proxy(passive_health_check=passive(2))
     proxy.note(0, True, True)

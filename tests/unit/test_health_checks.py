@@ -76,7 +76,6 @@ def test_what_is_right_stays_as_it_is():
         ({"interval": -1.0}, {"interval": 30.0}, "interval must be positive"),
         ({"timeout": 0.0}, {"timeout": 5.0}, "timeout must be positive; using 5s"),
         ({"unhealthy_interval": 0.0}, {"unhealthy_interval": 30.0}, "unhealthyInterval must be positive"),
-        ({"mode": "grpc"}, {"mode": "grpc"}, "mode grpc is not available in this version"),
         ({"mode": "grp"}, {"mode": "grp"}, 'did you mean "grpc"'),
         ({"scheme": "htp"}, {"scheme": "htp"}, 'did you mean "http"'),
         ({"path": "http://other/"}, {"path": "http://other/"}, "must be relative"),
