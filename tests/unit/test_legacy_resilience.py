@@ -4,6 +4,7 @@ import pytest
 
 from master.aggregator import Aggregator
 from providers.base import Snapshot
+from shared.cells import Kept
 from shared.config.documents import parse_document
 from shared.config.dynamic_reading import read_dynamic
 from shared.config.middlewares import IpStrategy, SourceCriterion
@@ -68,9 +69,9 @@ def test_all_frontends_of_a_backend_share_one_breaker_and_one_limit():
     compiled = aggregator.compile(1)
     assert [router.status for router in compiled.routers] == ["enabled", "enabled"]
     assert {each for each in compiled.identities if each.kind in ("middleware", "window")} == {
-        Identity("middleware", "b-breaker@file"),
-        Identity("window", "b-breaker@file 0"),
-        Identity("window", "b-breaker@file 1"),
+        Identity("middleware", "b-breaker@file", kept=Kept.SHARE),
+        Identity("window", "b-breaker@file 0", kept=Kept.WINDOW),
+        Identity("window", "b-breaker@file 1", kept=Kept.WINDOW),
         Identity("middleware", "b-max-conn@file", True),
     }
 
