@@ -22,6 +22,7 @@ from worker.bodies import LiveBody
 from worker.exchange import Exchange, OnInterim
 from worker.forwarded import for_upstream, is_upgrade, passable_trailers, without_hop_fields
 from worker.messages import Body, BytesBody, Request, Response
+from worker.pool import Link
 from worker.server import Server
 from worker.tunnel import Tunnel
 from worker.upstream import UpstreamConnection
@@ -53,18 +54,19 @@ async def forward(exchange: Exchange, server: Server) -> Response:
         if exchange.resumption.link is not None:
             return await _converse(exchange, server, exchange.resumption.link, headers)
     started = trio.current_time()
-    link = await server.pool.acquire()
+    needs_http1 = is_upgrade(headers)
+    link = await server.pool.acquire(needs_http1=needs_http1)
     exchange.upstream_connect_s = trio.current_time() - started
     try:
         return await _converse(exchange, server, link, headers)
     except UpstreamGone:
         if not (link.is_reused and _may_repeat(request, link)):
             raise
-    link = await server.pool.dial()
+    link = await server.pool.dial(needs_http1=needs_http1)
     return await _converse(exchange, server, link, headers)
 
 
-def _may_repeat(request: Request, link: UpstreamConnection) -> bool:
+def _may_repeat(request: Request, link: Link) -> bool:
     if request.body.length == 0:
         return not link.has_written or request.method in IDEMPOTENT
     return not link.has_written and isinstance(request.body, LiveBody) and request.body.is_untouched
@@ -98,13 +100,15 @@ def target_for(request: Request, server: Server) -> str:
     return joined if request.query is None else f"{joined}?{request.query}"
 
 
-async def _converse(
-    exchange: Exchange, server: Server, link: UpstreamConnection, headers: Headers
-) -> Response:
+async def _converse(exchange: Exchange, server: Server, link: Link, headers: Headers) -> Response:
     upload: Upload | None = None
     try:
         link.begin(exchange.request.method, target_for(exchange.request, server), headers)
-        if exchange.resumption is not None and exchange.resumption.link is link:
+        if (
+            exchange.resumption is not None
+            and exchange.resumption.link is link
+            and isinstance(link, UpstreamConnection)
+        ):
             link.take_up(exchange.resumption.received)
         else:
             upload = await _send_request(exchange, server, link, headers)
@@ -119,7 +123,7 @@ async def _converse(
         raise
     exchange.first_byte_s = trio.current_time() - exchange.started_at
     exchange.upstream_status = head.status
-    if head.status == 101:
+    if head.status == 101 and isinstance(link, UpstreamConnection):
         kept = without_hop_fields(head.headers, keep_upgrade=True)
         return Response(101, kept, Tunnel(link), reason=head.reason, from_upstream=True)
     return Response(
@@ -131,9 +135,7 @@ async def _converse(
     )
 
 
-async def _send_request(
-    exchange: Exchange, server: Server, link: UpstreamConnection, headers: Headers
-) -> Upload | None:
+async def _send_request(exchange: Exchange, server: Server, link: Link, headers: Headers) -> Upload | None:
     """Send it, or begin to: the upload that goes on is returned."""
     body = exchange.request.body
     timeout_s = server.response_header_timeout_s
@@ -160,9 +162,7 @@ class Upload:
         header_timeout_s: how long the response head may take once the request is out.
     """
 
-    def __init__(
-        self, body: Body, link: UpstreamConnection, *, expects_continue: bool, header_timeout_s: float
-    ) -> None:
+    def __init__(self, body: Body, link: Link, *, expects_continue: bool, header_timeout_s: float) -> None:
         self._body = body
         self._link = link
         self._expects_continue = expects_continue

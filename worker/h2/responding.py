@@ -55,6 +55,10 @@ async def send_response(wire: Wire, stream_id: int, exchange: Exchange, response
     if exchange.request.method == "HEAD" or response.status in _BODYLESS or length == 0:
         wire.send_headers(stream_id, response_fields(response, _shown(exchange.request, response)), end=True)
         return
+    if isinstance(body, LiveBody) and body.is_finished and not body.received_bytes and not body.trailers:
+        # The head was the end, as gRPC has it for errors ("trailers only"); its clients want it so, too.
+        wire.send_headers(stream_id, response_fields(response, length), end=True)
+        return
     wire.send_headers(stream_id, response_fields(response, length))
     while True:
         chunk = await _gather(body)

@@ -92,6 +92,7 @@ class StreamBody(LiveBody):
         before_wait: called once before the first wait: the peer may wait for us (100 Continue).
         on_end: called once when the end was read.
         on_abandon: called once if ``aclose`` comes before the end.
+        is_bodyless: the length is that of content which is not sent.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class StreamBody(LiveBody):
         before_wait: Callable[[], None] | None = None,
         on_end: Callable[[], None],
         on_abandon: Callable[[], None],
+        is_bodyless: bool = False,
     ) -> None:
         super().__init__(length)
         self._stream = stream
@@ -112,6 +114,7 @@ class StreamBody(LiveBody):
         self._before_wait = before_wait
         self._on_end = on_end
         self._on_abandon = on_abandon
+        self._due_bytes = 0 if is_bodyless else length
 
     async def receive(self) -> bytes:
         while True:
@@ -159,7 +162,7 @@ class StreamBody(LiveBody):
             except MalformedFields as error:
                 raise self._broken(str(error)) from error
             self.trailers = Headers(fields) if fields else None
-        if self.length is not None and self.received_bytes != self.length:
+        if self._due_bytes is not None and self.received_bytes != self._due_bytes:
             raise self._broken("the content is not as long as announced")
         self.is_finished = True
         self._on_end()

@@ -267,12 +267,14 @@ def _make_state(*, is_client: bool, head_list_bytes: int) -> h2.connection.H2Con
         normalize_outbound_headers=False,
     )
     state = _State(config)
+    push = {SettingCodes.ENABLE_PUSH: 0} if is_client else {}
     state.local_settings = Settings(
         client=is_client,
         initial_values={
             SettingCodes.MAX_CONCURRENT_STREAMS: LAST_POSSIBLE_ID,
             SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
             SettingCodes.MAX_HEADER_LIST_SIZE: head_list_bytes,
+            **push,
         },
     )
     state.decoder.max_header_list_size = head_list_bytes
