@@ -56,7 +56,7 @@ class TcpRule(msgspec.Struct, frozen=True):
     Attributes:
         condition: what it means.
         is_catch_all: it is HostSNI(`*`) and nothing else.
-        names: every value of a HostSNI in it, as written, in order.
+        names: every value of a HostSNI in it that is not denied, as written, in order.
     """
 
     condition: AnyCondition
@@ -90,15 +90,15 @@ def default_tcp_priority(text: str, *, is_catch_all: bool) -> int:
     return CATCH_ALL_PRIORITY if is_catch_all else default_priority(text)
 
 
-def _names(tree: syntax.Tree) -> Iterator[str]:
+def _names(tree: syntax.Tree, is_asked: bool = True) -> Iterator[str]:
     match tree:
         case syntax.And(parts) | syntax.Or(parts):
             for part in parts:
-                yield from _names(part)
+                yield from _names(part, is_asked)
         case syntax.Not(part):
-            yield from _names(part)
+            yield from _names(part, not is_asked)
         case syntax.Call(_, arguments):
-            if _is_host_sni(tree):
+            if is_asked and _is_host_sni(tree):
                 yield from arguments
 
 

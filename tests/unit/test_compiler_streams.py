@@ -221,7 +221,8 @@ def test_routers_without_entrypoints_get_the_tcp_ones():
         ("Host(`A.test`) || Host(`*.b.test`)", ("*.b.test", "a.test"), False),
         ("PathPrefix(`/`)", (), True),
         ("HostRegexp(`a`)", (), True),
-        ("!Host(`a.test`)", ("a.test",), False),
+        ("!Host(`a.test`)", (), True),
+        ("!(PathPrefix(`/`) || !Host(`a.test`))", ("a.test",), False),
     ],
 )
 def test_what_tcp_knows_about_the_https_routers_beside_it(https, hosts, catches_all):

@@ -97,7 +97,8 @@ def test_other_rules_match(rule, syntax, sni, alpn, ip, expected):
         ("HostSNI(`a.test`)", False, True),
         ("ClientIP(`::1`) || HostSNI(`a.test`)", False, True),
         ("HostSNI(`*`) || HostSNI(`a.test`)", False, False),  # as the original: the first name decides
-        ("!HostSNI(`a.test`)", False, True),
+        ("!HostSNI(`a.test`)", False, False),  # as observed; its documents count denied names too
+        ("!(ClientIP(`::1`) || !HostSNI(`a.test`))", False, True),
         ("HostSNIRegexp(`a`)", False, False),
         ("ALPN(`h2`)", False, False),
     ],
