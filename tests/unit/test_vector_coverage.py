@@ -42,7 +42,7 @@ CLAIMED = {
         *("forwardedHeaders", "notfound", "path.*", "priority", "proxy.*", "query.*", "static.*"),
         *("provider.kv", "rule.v2", "rule.v2.invalid", "rule.v3", "rule.v3.invalid"),
         *(f"middleware.{kind}" for kind in MIDDLEWARES),
-        *("lb.wrr.tcpudp", "tcp.router", "tcp.rule.v2", "tcp.rule.v3", "tcp.rule.v3.invalid"),
+        *("lb.wrr.tcpudp", "tcp.router", "tcp.sharing", "tcp.rule.v2", "tcp.rule.v3", "tcp.rule.v3.invalid"),
     ),
 }
 """Areas by file, as shell patterns. Whoever builds another area adds it here."""
