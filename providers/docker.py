@@ -171,8 +171,8 @@ def _matters(line: bytes) -> bool:
     except (ValueError, AttributeError):
         return True
     # Podman says init and remove where Docker says start and destroy.
-    is_container = event.get("Type", "container") in ("container", "network")
-    return not is_container or str(action).startswith((*_ACTIONS, "init", "remove", "died", "cleanup"))
+    is_noisy = event.get("Type", "container") in ("container", "network")
+    return not is_noisy or str(action).startswith((*_ACTIONS, "init", "remove", "died", "cleanup"))
 
 
 async def find_host_address() -> str:

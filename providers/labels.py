@@ -55,6 +55,7 @@ class Workload(msgspec.Struct, frozen=True):
         is_ready: whether it may get requests now; one that is not keeps its routes and has no server.
         by_binding: use the address and port it is published on, where it is (``useBindPortIP``).
         tags: for constraints over tags (Consul catalog).
+        group: the name of what it is one of (a swarm's service); empty if it stands for itself.
         template_name: what ``.Name`` is in default rules, where that is not the service's name.
     """
 
@@ -68,6 +69,7 @@ class Workload(msgspec.Struct, frozen=True):
     is_ready: bool = True
     by_binding: bool = False
     tags: tuple[str, ...] = ()
+    group: str = ""
     template_name: str = ""
 
     @property

@@ -11,6 +11,8 @@ from providers.labels import Port, Workload
 from shared.errors import ConfigError
 
 MAX_PORT = 65_535
+NO_ADDRESS = "unable to find the IP address"
+"""What is said when nobody says why."""
 
 
 def choose_address(workload: Workload, wanted: str = "") -> tuple[str, int]:
@@ -31,7 +33,7 @@ def choose_address(workload: Workload, wanted: str = "") -> tuple[str, int]:
         if published is not None:
             return published
     if not workload.address:
-        raise ConfigError("", workload.trouble or "unable to find the IP address")
+        raise ConfigError("", workload.trouble or NO_ADDRESS)
     return workload.address, number
 
 

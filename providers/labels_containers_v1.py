@@ -108,7 +108,7 @@ def _segment_item(
 def _backend(workload: Workload, labels: V1Labels) -> str:
     label = labels.get("backend")
     compose = _compose_names(workload)
-    name = label or (f"{compose[0]}-{compose[1]}" if compose else workload.name)
+    name = label or (f"{compose[0]}-{compose[1]}" if compose else workload.group or workload.name)
     return f"backend-{normalize(name)}"
 
 
@@ -117,7 +117,7 @@ def _default_rule(workload: Workload, labels: V1Labels, rules: V1Rules) -> str:
     if not domain:
         return ""
     compose = _compose_names(workload)
-    host = ".".join(compose) if compose else workload.name
+    host = ".".join(compose) if compose else workload.group or workload.name
     return f"Host:{host.strip('/').replace('/', '-').replace('_', '-')}.{domain}"
 
 

@@ -115,7 +115,7 @@ _ELSEWHERE = (
     *("frontend.rule", "frontend.value", "frontend.passHostHeader"),
     *("port", "portIndex", "portName", "weight", "protocol", "enable", "tags", "domain", "ipAddressIdx"),
 )
-_OPEN = ("docker.", "frontend.headers.", "frontend.errors.", "backend.loadbalancer.swarm")
+_OPEN = ("docker.", "swarm.", "frontend.headers.", "frontend.errors.", "backend.loadbalancer.swarm")
 """Beginnings of labels with names of their own in them, and of what has no effect by its nature."""
 _HEADER_MAPS = frozenset({"customrequestheaders", "customresponseheaders", "sslproxyheaders"})
 

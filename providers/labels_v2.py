@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from providers.labels import Workload, bare_host, problem, spelling
-from providers.labels_address import choose_address
+from providers.labels_address import NO_ADDRESS, choose_address
 from providers.labels_grammar import LabelTree, read_labels
 from providers.labels_template import Template
 from shared.config.diagnostics import Diagnostic
@@ -33,7 +33,11 @@ class Routes(NamedTuple):
 
 
 class _Unusable(Exception):
-    """The workload cannot be a server of this service."""
+    """The workload cannot be a server of this service, because of what its labels say."""
+
+
+class _Unreachable(Exception):
+    """The workload cannot be a server of any service."""
 
 
 def complete_labels(
@@ -53,7 +57,7 @@ def complete_labels(
     maker = _Completion(provider, workload, labels, default_rule)
     try:
         maker.complete()
-    except _Unusable as error:
+    except (_Unusable, _Unreachable) as error:
         return None, [*found, *maker.found, problem(provider, workload, str(error))]
     return Routes(workload, labels), [*found, *maker.found]
 
@@ -135,6 +139,8 @@ class _Completion:
         balancer["servers"] = {"0": {**written, **server}}
 
     def _address(self, port: str) -> tuple[str, int]:
+        if not self._workload.address and not self._workload.by_binding:
+            raise _Unreachable(self._workload.trouble or NO_ADDRESS)
         try:
             return choose_address(self._workload, port)
         except ConfigError as error:

@@ -27,6 +27,7 @@ _SECTIONS: dict[str, str] = {
     "http": "providers.http",
     "redis": "providers.redis",
     "rest": "providers.rest",
+    "swarm": "providers.swarm",
     "zoo_keeper": "providers.zookeeper",
 }
 """Section of ``StaticConfig.providers`` to the module that runs it. v1's sections of the same meaning are
