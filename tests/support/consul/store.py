@@ -12,6 +12,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+FIRST_INDEX = 6
+"""Where a new server's counter stands: its other tables have written before anybody writes a key."""
+
 
 @dataclass
 class Entry:
@@ -37,12 +40,12 @@ class Table:
         self.changed = threading.Condition()
         self.entries: dict[str, Entry] = {}
         self.deletions: dict[str, int] = {}
-        self.index = 0
+        self.index = FIRST_INDEX
 
     def wipe(self) -> None:
         """Start again low, as a new cluster does."""
         with self.changed:
-            self.entries, self.deletions, self.index = {}, {}, 0
+            self.entries, self.deletions, self.index = {}, {}, FIRST_INDEX
             self.changed.notify_all()
 
     def forget_deletions(self) -> None:
