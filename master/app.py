@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from master import admin, signals
+from master import admin, signals, stored_settings
 from master.api.gateway import serve_gateway
 from master.health import HealthMonitor
 from master.pidfile import hold_pid_file
@@ -79,7 +79,7 @@ class Master:
         self.epoch = 1
         self.notice = ""
         self._announce = announce
-        self._load = read_static(options)
+        self._load = read_static(options, runtime)
         self._providers = make_providers(self._load.config, self._load.document)
         cores = len(os.sched_getaffinity(0))
         self.workers_at_start = cores if options.workers is None else options.workers
@@ -140,7 +140,7 @@ class Master:
             if not self.supervisor.state.started:
                 return Outcome(0, reason="not ready yet")
             try:
-                load = await trio.to_thread.run_sync(read_static, self.options)
+                load = await trio.to_thread.run_sync(read_static, self.options, self.runtime)
                 changed = load.config != self._load.config
                 outcome = await (self._roll(load) if changed else self.reloader.reload())
             except ProxyError as error:
@@ -242,13 +242,16 @@ def run_master(options: StartOptions, runtime: RuntimeDirectory, announce: Calla
             raise single_cause(group) from group
 
 
-def read_static(options: StartOptions) -> StaticLoad:
-    """The static settings as files, environment and flags are now; all problems are shown together.
+def read_static(options: StartOptions, runtime: RuntimeDirectory | None = None) -> StaticLoad:
+    """The static settings as files, environment, flags and v1's store are now; problems are shown together.
+
+    Blocks, and must not be called in trio's own thread.
 
     Raises:
         ConfigError: they cannot be used.
     """
-    load = load_static(list(options.static_args), os.environ, Path.cwd())
+    stored = stored_settings.reader(runtime.stored_settings if runtime is not None else None)
+    load = load_static(list(options.static_args), os.environ, Path.cwd(), stored=stored)
     errors = [str(each) for each in load.found if each.severity is Severity.ERROR]
     for each in load.found:
         if each.severity is Severity.WARNING:

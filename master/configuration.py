@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from master import stored_settings
 from master.aggregator import Aggregator
 from master.compiler.compiler import Compiled
 from providers.base import Provider, Snapshot
@@ -53,7 +54,7 @@ def read_configuration(static_args: Sequence[str], *, suspicions: bool = False) 
         suspicions: also look for what is legal but probably not meant.
     """
     try:
-        load = load_static(list(static_args), os.environ, Path.cwd())
+        load = load_static(list(static_args), os.environ, Path.cwd(), stored=stored_settings.reader(None))
     except StaticConfigError as error:
         return Configuration(None, None, _ordered(error.found))
     found = list(load.found)

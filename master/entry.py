@@ -44,6 +44,10 @@ COMMANDS = {
     "undrain": ("drain", "Give a server new sessions again."),
     "status": ("inspect", "Show the workers, the table in force and what is wrong."),
     "routes": ("inspect", "List every router and how it fares."),
+    "storeconfig": (
+        "storeconfig",
+        "Write v1's static settings into the key-value store that they name; `start` reads them from there.",
+    ),
     "version": ("version", "Print the version."),
     "healthcheck": (
         "inspect",
@@ -67,6 +71,7 @@ _VALUED = {
     },
     "check": {**_FILE, "format": "--format"},
     "healthcheck": _FILE,
+    "storeconfig": _FILE,
 }
 """Commands that take static options, with the options of their own that have a value, folded."""
 _BARE = {"start": {"detach": "--detach"}, "check": {"strict": "--strict"}}

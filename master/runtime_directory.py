@@ -29,6 +29,7 @@ class RuntimeDirectory:
         self.pid_file = path / "penstock.pid"
         self.log_file = path / "penstock.log"
         self.state = state or path
+        self.stored_settings = self.state / "settings.last"
         self.last_good = self.state / "table.last"
 
     def create(self) -> None:

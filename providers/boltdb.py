@@ -16,7 +16,7 @@ import trio
 
 from providers.base import Provider
 from providers.bolt_file import DamagedFileError, read_bucket, read_meta
-from providers.kv import MAX_KEYS, MAX_TREE_BYTES, KeyTree, TreeTooLargeError, tree_of
+from providers.kv import MAX_KEYS, MAX_TREE_BYTES, KeyTree, TreeTooLargeError, keys_below, tree_of
 from providers.kv_provider import KeyStore, KeyValueProvider
 from providers.kv_settings import extras_of
 from shared.config.documents import Document
@@ -62,6 +62,10 @@ class BoltStore:
         """
         return await trio.to_thread.run_sync(self._read)
 
+    async def read_own(self) -> dict[str, bytes]:
+        """The keys below the root, whatever the alias says."""
+        return keys_below(self._root, (await trio.to_thread.run_sync(self._read_quietly)).items())
+
     async def wait(self) -> None:
         """Return when there is another state."""
         while True:
@@ -74,11 +78,14 @@ class BoltStore:
             return _state_of(descriptor)
 
     def _read(self) -> KeyTree:
+        return tree_of(self._root, self._read_quietly())
+
+    def _read_quietly(self) -> dict[str, bytes]:
         deadline = time.monotonic() + QUIET_WAIT_S
         while True:
             pairs = self._read_once()
             if pairs is not None:
-                return tree_of(self._root, pairs)
+                return pairs
             if time.monotonic() > deadline:
                 raise self._failed(f"written without pause for {QUIET_WAIT_S:g} s")
 

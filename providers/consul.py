@@ -15,7 +15,7 @@ Source: Consul's HTTP API, "KV store", "Blocking queries", and recorded exchange
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
@@ -37,6 +37,8 @@ ANSWER_S = 30.0
 """How long an answer may take beyond the wait; without a leader Consul takes 7 s to say so."""
 MAX_ALIAS_TRIES = 10
 """Readings while the alias is changed to ever new targets; then it is a failure."""
+MAX_OPERATIONS = 64
+"""Of one transaction; Consul takes 64."""
 MAX_TARGETS = 2
 """Targets of the alias that are read together: who uses it writes into two places by turns."""
 
@@ -163,6 +165,23 @@ class ConsulStore:
             if target in self._targets:
                 return KeyTree(target, _below(target, entries), is_aliased=True)
         raise self._api.failed(f"the alias changed {MAX_ALIAS_TRIES} times while its target was read")
+
+    async def read_own(self) -> dict[str, bytes]:
+        """The keys below the root, whatever the alias says."""
+        return _below(self._root, await self._recurse(self._root))
+
+    async def write(self, pairs: Mapping[str, str]) -> None:
+        """Write keys below the root, ``MAX_OPERATIONS`` in a transaction."""
+        where = {"Namespace": self._namespace["ns"]} if self._namespace else {}
+        operations = [
+            {"KV": {"Verb": "set", "Key": f"{self._root}/{key}", "Value": value.encode(), **where}}
+            for key, value in pairs.items()
+        ]
+        for start in range(0, len(operations), MAX_OPERATIONS):
+            content = msgspec.json.encode(operations[start : start + MAX_OPERATIONS])
+            answer = await self._api.request("PUT", "/v1/txn", content=content, timeout_s=ANSWER_S)
+            if answer.status != httpx.codes.OK:
+                raise self._api.failed(f"it refuses to be written: {answer.words or answer.status}")
 
     async def wait(self) -> None:
         """Return when a blocking query tells of a change, or of an index that fell."""

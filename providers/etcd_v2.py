@@ -9,6 +9,7 @@ Source: etcd 3.4, "Etcd v2 API"; the v2 key space is apart from v3's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import httpx
@@ -26,6 +27,7 @@ MAX_ALIAS_TRIES = 10
 """Readings of an alias's target while the alias itself is being changed; then it is a failure."""
 
 KEY_NOT_FOUND = 100
+NOT_A_FILE = 102
 INDEX_CLEARED = 401
 """etcd keeps the last 1,000 changes; who is further behind has to read anew."""
 
@@ -94,6 +96,22 @@ class EtcdV2Store:
                 return await self.read()
         raise self._api.failed(f"the alias changed {MAX_ALIAS_TRIES} times while its target was read")
 
+    async def read_own(self) -> dict[str, bytes]:
+        """The keys below the root, whatever the alias says; directories without keys end in a slash."""
+        node, _ = await self._get(self._root, recursive=True)
+        return keys_below(self._root, [*_pairs(node), *_empty_folders(node)])
+
+    async def write(self, pairs: Mapping[str, str]) -> None:
+        """Write keys below the root, one by one: this API has no transactions."""
+        for key, value in pairs.items():
+            path = _path(f"{self._root}/{key}")
+            params = {"dir": "true"} if key.endswith("/") else {"value": value}
+            answer = await self._api.request("PUT", path, params=params, timeout_s=ANSWER_S)
+            is_folder_already = key.endswith("/") and _refusal(answer).error_code == NOT_A_FILE
+            if answer.status not in (httpx.codes.OK, httpx.codes.CREATED) and not is_folder_already:
+                reason = _refusal(answer).message or f"status {answer.status}"
+                raise self._api.failed(f"it refuses to be written: {reason}")
+
     async def wait(self) -> None:
         """Return when anything below the root was written since the last reading."""
         params = {"wait": "true", "recursive": "true", "waitIndex": str(self._index + 1)}
@@ -144,6 +162,17 @@ def _pairs(root: _Node) -> list[tuple[str, bytes]]:
             pending += node.nodes
         elif node.key:
             found.append((node.key, node.value.encode()))
+    return found
+
+
+def _empty_folders(root: _Node) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        pending += node.nodes
+        if node.dir and node.key and not node.nodes:
+            found.append((f"{node.key}/", b""))
     return found
 
 

@@ -11,7 +11,7 @@ Source: etcd 3.4 to 3.6, ``rpc.proto`` and the gateway's mapping of it: bytes ar
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,6 +26,8 @@ CHECK_S = 10.0
 """A reading of what changed is made this often in any case; without changes it costs some 100 bytes."""
 ANSWER_S = 30.0
 """How long one reading may take."""
+MAX_OPERATIONS = 128
+"""Of one transaction (etcd's --max-txn-ops)."""
 MAX_LINE_BYTES = 65_536
 """Longer lines of the watch are not looked into: they tell of changes."""
 
@@ -81,6 +83,25 @@ class EtcdV3Store:
             self._target = _Mirror(self._api, target)
         await self._target.refresh(revision)
         return KeyTree(target, keys_below(target, self._target.items()), is_aliased=True)
+
+    async def read_own(self) -> dict[str, bytes]:
+        """The keys below the root, whatever the alias says."""
+        await self._own.refresh()
+        return keys_below(self._root, self._own.items())
+
+    async def write(self, pairs: Mapping[str, str]) -> None:
+        """Write keys below the root, ``MAX_OPERATIONS`` in a transaction."""
+        root = self._root.rstrip("/")
+        puts = [
+            {"request_put": {"key": _encoded(f"{root}/{key}"), "value": _encoded(value)}}
+            for key, value in pairs.items()
+        ]
+        for start in range(0, len(puts), MAX_OPERATIONS):
+            content = msgspec.json.encode({"success": puts[start : start + MAX_OPERATIONS]})
+            answer = await self._api.request("POST", "/v3/kv/txn", content=content, timeout_s=ANSWER_S)
+            if answer.status != httpx.codes.OK:
+                words = _error_words(answer.body, answer.status)
+                raise self._api.failed(f"it refuses to be written: {words}")
 
     async def wait(self) -> None:
         """Return when the watch tells of a change."""

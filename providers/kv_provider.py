@@ -13,9 +13,9 @@ of an error, and an alias that leads nowhere is one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 import trio
 
@@ -60,6 +60,32 @@ class KeyStore(Protocol):
             ProviderError: the connection is lost.
         """
 
+
+@runtime_checkable
+class SettingsSource(Protocol):
+    """A store whose keys can be read as they are."""
+
+    async def read_own(self) -> Mapping[str, bytes]:
+        """The keys below the configured root now, whatever the alias says; folders may end in a slash.
+
+        Raises:
+            ProviderError: it cannot be read.
+        """
+
+
+@runtime_checkable
+class SettingsStore(Protocol):
+    """A store that can be written."""
+
+    async def write(self, pairs: Mapping[str, str]) -> None:
+        """Write keys below the configured root; one that ends in a slash is a folder.
+
+        Raises:
+            ProviderError: it does not take them.
+        """
+
+
+T = TypeVar("T")
 
 Connect = Callable[[str], AbstractAsyncContextManager[KeyStore]]
 """Connects to an endpoint; entering raises ProviderError when it does not answer."""
@@ -121,6 +147,22 @@ class KeyValueProvider:
                 reasons.append(error.reason)
                 # Begin with another one next time: this one has failed last.
                 self._endpoints.append(self._endpoints.pop(self._endpoints.index(endpoint)))
+        raise ProviderError(self.name, "; ".join(reasons))
+
+    async def ask(self, question: Callable[[KeyStore], Awaitable[T]]) -> T:
+        """Put a question of one's own to the first endpoint that answers it.
+
+        Raises:
+            ProviderError: none does.
+        """
+        reasons: list[str] = []
+        for endpoint in self._endpoints:
+            try:
+                with single_provider_error():
+                    async with self._connect(endpoint) as store:
+                        return await question(store)
+            except ProviderError as error:
+                reasons.append(error.reason)
         raise ProviderError(self.name, "; ".join(reasons))
 
     def reread(self) -> None:

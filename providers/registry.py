@@ -8,7 +8,7 @@ write its module with a ``make_providers``, and add its line here.
 from __future__ import annotations
 
 import importlib
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
 
@@ -17,6 +17,9 @@ from shared.config.documents import Document
 from shared.config.kinds import Section
 from shared.config.static import StaticConfig
 from shared.errors import ConfigError
+
+if TYPE_CHECKING:
+    from providers.kv_provider import KeyValueProvider  # imported only for those who use it
 
 _SECTIONS: dict[str, str] = {
     "file": "providers.file",
@@ -49,6 +52,9 @@ _MOVED_FROM_V1 = {
 """v1's provider sections that are run from the v2 section they were moved to."""
 
 
+_SETTINGS_STORES = ("consul", "etcd", "zookeeper", "boltdb")
+
+
 class MakeProviders(Protocol):
     """The function ``make_providers`` of a provider's module."""
 
@@ -72,6 +78,25 @@ def make_providers(config: StaticConfig, static_document: Document | None = None
     for provider in providers:
         provider.validate()
     return providers
+
+
+def make_settings_store(config: StaticConfig) -> tuple[str, KeyValueProvider] | None:
+    """The store of v1's static settings: its section's name and its provider; None if there is none.
+
+    The first that is configured counts, in the order of the original.
+
+    Raises:
+        ConfigError: its settings cannot work.
+    """
+    for name in _SETTINGS_STORES if config.v1 is not None and config.is_v1 else ():
+        if getattr(config.v1, name) is not None:
+            module = _V1_SECTIONS.get(name) or _SECTIONS[_MOVED_FROM_V1[name]]
+            provider = _maker(module)(config, None)[0]
+            from providers.kv_provider import KeyValueProvider
+
+            assert isinstance(provider, KeyValueProvider), "these are"
+            return name, provider
+    return None
 
 
 def _modules(config: StaticConfig) -> list[str]:

@@ -19,7 +19,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import trio
 from kazoo.client import KazooClient, KazooState
@@ -30,7 +30,7 @@ from providers.base import Provider
 from providers.kv import KeyTree
 from providers.kv_provider import KeyStore, KeyValueProvider
 from providers.kv_settings import extras_of
-from providers.zookeeper_tree import NodeTree
+from providers.zookeeper_tree import NodeTree, read_all_nodes, write_nodes
 from shared.config.documents import Document
 from shared.config.static import StaticConfig
 from shared.config.static_providers import ZooKeeperSettings
@@ -67,6 +67,7 @@ class ZooKeeperStore:
 
     def __init__(self, client: KazooClient, root: str) -> None:
         self._client = client
+        self._base = f"/{root.strip('/')}"
         self._changed = trio.Event()
         self._is_lost = False
         self._token = trio.lowlevel.current_trio_token()
@@ -81,6 +82,14 @@ class ZooKeeperStore:
         """
         self._changed = trio.Event()
         return await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+
+    async def read_own(self) -> dict[str, bytes]:
+        """The keys below the root, whatever the alias says; empty nodes end in a slash."""
+        return await trio.to_thread.run_sync(self._read_own, abandon_on_cancel=True)
+
+    async def write(self, pairs: Mapping[str, str]) -> None:
+        """Write nodes below the root, all in one transaction."""
+        await trio.to_thread.run_sync(self._write, pairs, abandon_on_cancel=True)
 
     async def wait(self) -> None:
         """Return after an event.
@@ -100,6 +109,14 @@ class ZooKeeperStore:
                     why = f"{_hosts(self._client)}: written without pause for {SETTLE_WAIT_S:g} s"
                     raise ProviderError(NAME, f"{why}; write below another root, then switch alias")
             return self._tree.content()
+
+    def _read_own(self) -> dict[str, bytes]:
+        with _our_errors(_hosts(self._client)):
+            return read_all_nodes(self._client, self._base)
+
+    def _write(self, pairs: Mapping[str, str]) -> None:
+        with _our_errors(_hosts(self._client)):
+            write_nodes(self._client, self._base, pairs)
 
     # ------------------------------------------------------------------ called in the client's threads
 

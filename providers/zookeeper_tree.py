@@ -12,11 +12,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoNodeError
+from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import Callback, WatchedEvent
 
@@ -199,3 +199,52 @@ def _is_setting(path: str, node: _Node) -> bool:
         return True
     parent = path.rpartition("/")[0].rpartition("/")[2]
     return not node.children and parent.casefold() in _EMPTY_MEANS_REMOVE
+
+
+def read_all_nodes(client: KazooClient, base: str) -> dict[str, bytes]:
+    """Values below a node by relative path; nodes that have neither value nor children end in a slash.
+
+    Raises:
+        TreeTooLargeError: there are too many.
+        KazooException: the session cannot read.
+    """
+    found: dict[str, bytes] = {}
+    rest = deque([base])
+    while rest:
+        path = rest.popleft()
+        try:
+            data, names = client.get(path)[0] or b"", client.get_children(path)
+        except NoNodeError:
+            continue  # removed since it was listed
+        rest.extend(_join(path, name) for name in names)
+        relative = path[len(base) + 1 :]
+        if relative and data:
+            found[relative] = data
+        elif relative and not names:
+            found[f"{relative}/"] = b""
+        if len(found) + len(rest) > MAX_KEYS:
+            raise TreeTooLargeError(f"more than {MAX_KEYS} nodes below {base}")
+    return found
+
+
+def write_nodes(client: KazooClient, base: str, pairs: Mapping[str, str]) -> None:
+    """Create or change nodes below another, with all that lie between, in one transaction.
+
+    Raises:
+        KazooException: it was refused, and nothing is written.
+    """
+    values: dict[str, bytes] = {}
+    for key, value in pairs.items():
+        parts = f"{base}/{key}".strip("/").split("/")
+        for size in range(1, len(parts)):
+            values.setdefault("/" + "/".join(parts[:size]), b"")
+        values["/" + "/".join(parts)] = value.encode()
+    change = client.transaction()
+    for path, data in sorted(values.items()):
+        if client.exists(path) is None:
+            change.create(path, data)
+        elif data:
+            change.set_data(path, data)
+    for outcome in change.commit():
+        if isinstance(outcome, KazooException):
+            raise outcome

@@ -11,7 +11,7 @@ name of the variable, or the flag.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -45,6 +45,10 @@ SYSTEM_DIRECTORY = FilePath("/etc/traefik")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
 
 
+Stored = Callable[[StaticConfig], Sequence[Setting]]
+"""Gives the settings that are stored where these settings say."""
+
+
 class StaticConfigError(ConfigError):
     """Static settings that cannot be used.
 
@@ -65,12 +69,14 @@ class StaticLoad(msgspec.Struct, frozen=True):
         file: the file that was read.
         document: the same, parsed: v1's ``[file]`` without a name finds its rules in there.
         found: warnings.
+        v1_tree: v1's settings of all sources, as they were written.
     """
 
     config: StaticConfig
     file: FilePath | None
     document: Document | None
     found: Diagnostics
+    v1_tree: Tree = {}
 
 
 def load_static(
@@ -79,6 +85,7 @@ def load_static(
     cwd: FilePath,
     *,
     system_directory: FilePath = SYSTEM_DIRECTORY,
+    stored: Stored | None = None,
 ) -> StaticLoad:
     """Read all sources. Blocks: it reads a file.
 
@@ -87,6 +94,7 @@ def load_static(
         environ: environment variables.
         cwd: what relative file names are relative to.
         system_directory: the first place that is searched for a file.
+        stored: asked for settings in a key-value store, which lie over all others (spec v1 section 1.8).
 
     Raises:
         StaticConfigError: anything is wrong in any source.
@@ -104,10 +112,21 @@ def load_static(
         layers.append(_flags_layer(flags, found))
     if found.errors:
         raise StaticConfigError(found)
-    config = _combine(layers, found)
+    combined = Diagnostics()
+    config = _combine(layers, combined)
+    if config is not None and config.is_v1 and stored is not None and not combined.errors:
+        settings = stored(config)
+        if settings:
+            layers.append(_settings_layer(settings, (), {}, found))
+            if found.errors:
+                raise StaticConfigError(found)
+            combined = Diagnostics()
+            config = _combine(layers, combined)
+    found.extend(combined)
     if config is None or found.errors:
         raise StaticConfigError(found)
-    return StaticLoad(config, FilePath(document.origin) if document else None, document, found)
+    file = FilePath(document.origin) if document else None
+    return StaticLoad(config, file, document, found, _merged_v1(layers))
 
 
 def find_file(
@@ -225,9 +244,9 @@ def _settings_layer(
 
 def _combine(layers: Sequence[Layer], found: Diagnostics) -> StaticConfig | None:
     tree: dict[str, Any] = {}
-    v1_tree: dict[str, Any] = {}
     for layer in layers:
-        tree, v1_tree = merge(tree, layer.v2), merge(v1_tree, layer.v1)
+        tree = merge(tree, layer.v2)
+    v1_tree = _merged_v1(layers)
     is_v1 = _is_v1(layers)
     problems = Diagnostics(StackLocator(layers))
     v1 = decode(V1Static, v1_tree, (), Diagnostics(), unknown="ignore")
@@ -244,6 +263,13 @@ def _combine(layers: Sequence[Layer], found: Diagnostics) -> StaticConfig | None
         check_static(config, problems)
     found.extend(problems)
     return config
+
+
+def _merged_v1(layers: Sequence[Layer]) -> Tree:
+    tree: Tree = {}
+    for layer in layers:
+        tree = merge(tree, layer.v1)
+    return tree
 
 
 def _is_v1(layers: Sequence[Layer]) -> bool:
