@@ -246,6 +246,15 @@ def _passive_reset(side: Side) -> object:
     return Counter(side.statuses(12)), side.received()
 
 
+def _passive_and_active(side: Side) -> object:
+    """A server that passes its checks is back long before the failure window ends."""
+    side["a"].act = FAIL
+    failures = [side.until(lambda reply: reply.status == 500)[-1].content for _ in range(3)]
+    side["a"].health = FAIL
+    side["a"].wait_for_checks(2, PATIENCE_S)
+    return failures, side.servers_of(6)
+
+
 def _passive_dead(side: Side) -> object:
     return Counter(side.statuses(12))
 
@@ -260,6 +269,17 @@ def _tries(method: str, *acts: Any, body: bytes | None = None) -> Play:
         reply = side.ask(method, body=body)
         bodies = {bytes(each.body.content) for each in side["a"].requests}
         return reply.status, len(side["a"].requests), bodies == {body or b""}
+
+    return play
+
+
+def _on_a_kept_connection(method: str, *acts: Any, **options: Any) -> Play:
+    """The first exchange is a good one; what the second one meets, it meets on the same connection."""
+
+    def play(side: Side) -> object:
+        side["a"].act = one_by_one(GOOD, *acts)
+        first = side.ask()
+        return first.status, side.ask(method, **options).status, len(side["a"].requests)
 
     return play
 
@@ -413,6 +433,12 @@ def _mirroring(side: Side) -> object:
     )
 
 
+def _mirrored_failure(side: Side) -> object:
+    side["a"].act = one_by_one(FAIL, resetting(), GOOD)
+    statuses = side.statuses(3, "PUT", body=b"x")
+    return statuses, [each.method for each in side["copy"].wait_for_requests(3)]
+
+
 def _highest_random_weight(side: Side) -> object:
     (home,) = side.servers_of(6)
     side.set_health(home or "", 500)
@@ -525,6 +551,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         (Counter({200: 9, 500: 3}), {"a": 6, "b": 6}),
     ),
     Scenario(
+        "passive-and-active",
+        ("a", "b"),
+        over("a", "b", passiveHealthCheck={"maxFailedAttempts": 1, "failureWindow": "60s"}, **CHECK),
+        _passive_and_active,
+        ([b"failed"] * 3, {"b"}),
+    ),
+    Scenario(
         "passive-dead",
         ("a",),
         over("a", DEAD, passiveHealthCheck={"maxFailedAttempts": 2, "failureWindow": "20s"}),
@@ -603,6 +636,49 @@ SCENARIOS: tuple[Scenario, ...] = (
         _tries("POST", resetting(), GOOD, body=b"order"),
         (502, 1, True),
         _retry(attempts=3),
+    ),
+    Scenario(
+        "retry-reset-status",
+        ("a",),
+        over("a"),
+        _tries("GET", resetting(), closing(), GOOD),
+        (200, 3, True),
+        _retry(attempts=3, status=["500-599"]),
+    ),
+    Scenario(
+        "retry-reset-status-post",
+        ("a",),
+        over("a"),
+        _tries("POST", resetting(), GOOD, body=b"order"),
+        (502, 1, True),
+        _retry(attempts=3, status=["500-599"]),
+    ),
+    Scenario("kept-get", ("a",), over("a"), _on_a_kept_connection("GET", resetting(), GOOD), (200, 200, 3)),
+    Scenario(
+        "kept-get-twice", ("a",), over("a"), _on_a_kept_connection("GET", closing(), closing()), (200, 502, 3)
+    ),
+    Scenario(
+        "kept-post",
+        ("a",),
+        over("a"),
+        _on_a_kept_connection("POST", resetting(), GOOD, body=b"order"),
+        (200, 502, 2),
+    ),
+    Scenario(
+        "kept-put",
+        ("a",),
+        over("a"),
+        _on_a_kept_connection("PUT", closing(), GOOD, body=b"order"),
+        (200, 502, 2),
+    ),
+    Scenario(
+        "kept-post-key",
+        ("a",),
+        over("a"),
+        _on_a_kept_connection("POST", closing(), GOOD, fields=[("Idempotency-Key", "1")]),
+        (200, 502, 2),
+        theirs=(200, 200, 3),
+        difference="idempotency-key",
     ),
     Scenario(
         "retry-another",
@@ -766,6 +842,26 @@ SCENARIOS: tuple[Scenario, ...] = (
             12,
             [200, 200, 200],
         ),
+    ),
+    Scenario(
+        "mirrored-failure",
+        ("a", "copy"),
+        lambda urls: {
+            "services": {
+                "main": {"mirroring": {"service": "one", "mirrors": [{"name": "two", "percent": 100}]}},
+                "one": balancer(urls, "a"),
+                "two": balancer(urls, "copy"),
+            }
+        },
+        _mirrored_failure,
+        ([500, 502, 200], ["PUT"] * 3),
+    ),
+    Scenario(
+        "two-choices",
+        ("a", "b"),
+        over("a", "b", strategy="p2c"),
+        lambda side: side.servers_of(40),
+        {"a", "b"},
     ),
     Scenario(
         "highest-random-weight",

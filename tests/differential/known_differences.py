@@ -71,6 +71,12 @@ BEHAVIOURS: tuple[KnownBehaviour, ...] = (
         "RFC 9110 section 15.6.3: an invalid response from an inbound server is a 502; breakers count it",
     ),
     KnownBehaviour(
+        "idempotency-key",
+        "sends a POST once, whatever its fields say, when the server dies on a kept connection",
+        "sends it again if it has Idempotency-Key or X-Idempotency-Key",
+        "a POST that may have been read is never repeated unless the configuration says so",
+    ),
+    KnownBehaviour(
         "cut-head",
         "passes the head of an answer on at once, and cuts the body where the server cut it",
         "keeps the head of a small answer with Content-Length, and cuts before it",
