@@ -55,6 +55,11 @@ class Ask:
     is_hit: bool = True
     """Whether the answer has to be a success; otherwise it has to be none."""
     connections: int = CONNECTIONS
+    has_tls: bool = False
+
+    def url(self, port: int) -> str:
+        """Of the program at a port."""
+        return f"{'https' if self.has_tls else 'http'}://127.0.0.1:{port}{self.path}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def generators() -> dict[str, str]:
 def keep_alive(port: int, asked: Ask, seconds: int, folder: Path) -> Outcome:
     """Requests over kept connections for some seconds."""
     if shutil.which("wrk") is None:
+        _refuse_tls(asked, "wrk")
         return _own_client(port, asked, seconds, is_kept=True)
     command = ["wrk", "-t1", f"-c{asked.connections}", f"-d{seconds}s", "--latency", "--timeout", "30s"]
     for name, value in {"Host": asked.host, **asked.fields}.items():
@@ -88,7 +94,7 @@ def keep_alive(port: int, asked: Ask, seconds: int, folder: Path) -> Outcome:
         script = folder / "wrk.lua"
         script.write_text(asked.script)
         command += ["-s", str(script)]
-    text = _run([*command, f"http://127.0.0.1:{port}{asked.path}"], seconds)
+    text = _run([*command, asked.url(port)], seconds)
     requests = int(_number(text, r"(\d+) requests in"))
     missed = int(_number(text, r"Non-2xx or 3xx responses: (\d+)"))
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
@@ -105,9 +111,10 @@ def keep_alive(port: int, asked: Ask, seconds: int, folder: Path) -> Outcome:
 def new_connections(port: int, asked: Ask, count: int) -> Outcome:
     """A connection for each of ``count`` requests, ``AB_CONCURRENCY`` at a time: HTTP/1.0, as ab does."""
     if shutil.which("ab") is None:
+        _refuse_tls(asked, "ab")
         return _own_client(port, asked, max(1, count // 5000), is_kept=False)
     command = ["ab", "-q", "-n", str(count), "-c", str(AB_CONCURRENCY), "-H", f"Host: {asked.host}"]
-    text = _run([*command, f"http://127.0.0.1:{port}{asked.path}"], count / 200)
+    text = _run([*command, asked.url(port)], count / 200)
     return Outcome(
         int(_number(text, r"Complete requests: +(\d+)")),
         _number(text, r"Requests per second: +([\d.]+)"),
@@ -115,6 +122,11 @@ def new_connections(port: int, asked: Ask, count: int) -> Outcome:
         _number(text, r" 99% +(\d+)"),
         int(_number(text, r"Failed requests: +(\d+)") + _number(text, r"Non-2xx responses: +(\d+)")),
     )
+
+
+def _refuse_tls(asked: Ask, generator: str) -> None:
+    if asked.has_tls:
+        raise RuntimeError(f"needs {generator}, which is not installed")
 
 
 def _run(command: list[str], seconds: float) -> str:

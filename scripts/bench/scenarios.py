@@ -18,6 +18,7 @@ LARGE_BYTES = 100 * MB
 TRANSFERS = 5
 """Per turn: one costs some 40 ms of CPU, and the kernel counts in steps of 10 ms."""
 AB_REQUESTS, AB_REQUESTS_QUICK = 20_000, 5_000
+HANDSHAKES, HANDSHAKES_QUICK = 5_000, 1_500
 MESSAGES, MESSAGES_QUICK = 20_000, 5_000
 IDLE, IDLE_QUICK = 2_000, 1_000
 IDLE_WARM = 50
@@ -170,9 +171,22 @@ def start_and_memory(bench: Bench) -> None:
 
 
 def tls(bench: Bench) -> None:
-    """Keep-alive and handshakes over TLS, once there are TLS entrypoints."""
-    for variant in ("keep-alive", "handshakes"):
-        bench.note("tls", variant, "penstock", "not available yet: there are no TLS entrypoints")
+    """A small answer over kept TLS connections, and a handshake for every request (ECDSA P-256)."""
+    asked = Ask(has_tls=True)
+    count = HANDSHAKES_QUICK if bench.is_quick else HANDSHAKES
+
+    def handshakes(program: RunningProgram) -> Sample:
+        outcome: list[Outcome] = []
+        cpu, _ = timed(
+            program.processes(), lambda: outcome.append(new_connections(program.port, asked, count))
+        )
+        return sample_of(outcome[0], cpu)
+
+    chosen = [each for each in bench.programs if each.can_tls and each.name not in NOT_IN_THOUSANDS]
+    with bench.side_by_side("tls", Setup(bench.origins.small, has_tls=True), chosen) as programs:
+        bench.warm(programs, asked)
+        bench.compare("tls", "keep-alive", "cpu_us", programs, bench.load(asked))
+        bench.compare("tls", f"handshakes, ab -n {count} -c 20", "cpu_us", programs, handshakes)
 
 
 SCENARIOS: dict[str, Callable[[Bench], None]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 import time
 
@@ -14,16 +15,28 @@ CONNECT_LIMIT_S = 2.0
 PAUSE_S = 0.002
 
 
-def ask(port: int, path: str = "/", host: str = "bench.test", fields: str = "") -> int:
+def ask(
+    port: int, path: str = "/", host: str = "bench.test", fields: str = "", *, has_tls: bool = False
+) -> int:
     """The status of one answer over a new connection; 0 if there was none."""
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n"
     try:
-        with socket.create_connection(("127.0.0.1", port), CONNECT_LIMIT_S) as connection:
+        with _connect(port, host if has_tls else "") as connection:
             connection.sendall(request.encode())
             line = connection.recv(64)
     except OSError:
         return 0
     return int(line[9:12]) if line.startswith(b"HTTP/1.") and line[9:12].isdigit() else 0
+
+
+def _connect(port: int, tls_name: str) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), CONNECT_LIMIT_S)
+    if not tls_name:
+        return connection
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection, server_hostname=tls_name)
 
 
 def wait_until_it_answers(
@@ -33,6 +46,8 @@ def wait_until_it_answers(
     host: str = "bench.test",
     fields: str = "",
     limit_s: float = START_LIMIT_S,
+    *,
+    has_tls: bool = False,
 ) -> None:
     """Ask until the answer is 200.
 
@@ -42,7 +57,7 @@ def wait_until_it_answers(
     deadline = time.monotonic() + limit_s
     status = 0
     while time.monotonic() < deadline:
-        status = ask(port, path, host, fields)
+        status = ask(port, path, host, fields, has_tls=has_tls)
         if status == 200:
             return
         try:

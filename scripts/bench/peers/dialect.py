@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.bench.peers.program import PASSWORD_SHA, PREFIX, USER, Setup, host_of
+from scripts.bench.peers.program import CERTIFICATE, KEY, PASSWORD_SHA, PREFIX, USER, Setup, host_of
 
 FILES = 100
 CHAIN = f"""
@@ -27,8 +27,12 @@ def write_rules(setup: Setup, folder: Path) -> None:
     chain = ", middlewares: [rate, password, strip, fields]" if setup.has_chain else ""
     text = "http:\n"
     if not setup.routers:
-        text += f"  routers:\n    all: {{rule: 'PathPrefix(`/`)', service: app{chain}}}\n"
+        tls = ", tls: {}" if setup.has_tls else ""
+        text += f"  routers:\n    all: {{rule: 'PathPrefix(`/`)', service: app{chain}{tls}}}\n"
     text += f"  services:\n    app: {{loadBalancer: {{servers: [{servers}]}}}}\n"
+    if setup.has_tls:
+        pair = f"certFile: {folder.parent / CERTIFICATE}, keyFile: {folder.parent / KEY}"
+        text += f"tls: {{certificates: [{{{pair}}}]}}\n"
     (folder / "service.yml").write_text(text + (CHAIN if setup.has_chain else ""))
     for number in range(min(FILES, setup.routers)):
         _replace(folder, number, _routers(setup, number, PREFIX))

