@@ -7,6 +7,7 @@ server. What is due when is the plan's (``health_plan``), how a server is asked 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ import trio
 
 from master.health_plan import Check, HealthPlan, Watched
 from master.health_probe import Probe
+from master.tcp_health import TcpHealthMonitor
 from shared import health
 from shared.arena import Arena
 from shared.arena_block import Block
@@ -25,11 +27,14 @@ from shared.health import Mark
 from shared.identities import SERVER, server_name
 from shared.table.client_tls import ClientTlsEntry
 from shared.table.entries import ServiceEntry, TransportEntry
+from shared.table.stream_routes import TcpContent
 
 _log = logging.getLogger(__name__)
 
 MAX_CHECKS = 256
 """Checks at a time, each one connection; more wait for their turn."""
+
+NO_TCP = TcpContent()
 
 Transports = Mapping[int, TransportEntry] | Sequence[TransportEntry]
 """By index."""
@@ -73,20 +78,25 @@ class HealthMonitor:
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
-        self._plan = HealthPlan()
+        self._plan: HealthPlan[ClientTlsEntry] = HealthPlan()
+        self._tcp = TcpHealthMonitor(arena)
         self._probe = Probe()
         self._services: dict[str, LoadBalancer] = {}
         self._draining: set[ServerId] = set()
         self._changed = trio.Event()
         self._room = trio.CapacityLimiter(MAX_CHECKS)
 
-    def update(self, services: Iterable[ServiceEntry], transports: Transports) -> None:
+    def update(
+        self, services: Iterable[ServiceEntry], transports: Transports, tcp: TcpContent = NO_TCP
+    ) -> None:
         """These services are live from now on; their blocks are claimed.
 
         Args:
             services: all of the table.
             transports: of the table.
+            tcp: of the table.
         """
+        self._tcp.update(tcp)
         before, self._services = self._services, {}
         watched = []
         for entry in services:
@@ -106,6 +116,7 @@ class HealthMonitor:
         """Check until cancelled."""
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tcp.run)
                 while True:
                     for check in self._plan.take_due(trio.current_time()):
                         nursery.start_soon(self._check, check)
@@ -137,6 +148,18 @@ class HealthMonitor:
 
     def describe(self) -> tuple[ServiceStatus, ...]:
         """The services that have something to tell, by name."""
+        return self._describe_http() + tuple(
+            ServiceStatus(
+                service,
+                tuple(
+                    ServerStatus(each.address, each.is_up, False, each.since, each.reason, each.in_flight)
+                    for each in servers
+                ),
+            )
+            for service, servers in itertools.groupby(self._tcp.describe(), lambda each: each.service)
+        )
+
+    def _describe_http(self) -> tuple[ServiceStatus, ...]:
         drained = {service for service, _ in self._draining}
         return tuple(
             ServiceStatus(name, tuple(self._describe((name, url), balancer) for url in self._urls(name)))
@@ -144,7 +167,7 @@ class HealthMonitor:
             if name in drained or health.is_checked(balancer) or balancer.passive_health_check is not None
         )
 
-    async def _check(self, check: Check) -> None:
+    async def _check(self, check: Check[ClientTlsEntry]) -> None:
         async with self._room:
             try:
                 failure = await self._probe.check(check.url, check.check, check.tls)
@@ -216,7 +239,7 @@ class HealthMonitor:
         self._changed = trio.Event()
 
 
-def _watched(name: str, balancer: LoadBalancer, tls: ClientTlsEntry) -> Watched:
+def _watched(name: str, balancer: LoadBalancer, tls: ClientTlsEntry) -> Watched[ClientTlsEntry]:
     assert balancer.health_check is not None, "it is checked"
     urls = tuple(dict.fromkeys(server.url for server in balancer.servers))
     return Watched(name, balancer.health_check, tls, urls)

@@ -15,30 +15,35 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Generic, NamedTuple, TypeVar
 
 from shared.config.dynamic import HealthCheck
-from shared.table.client_tls import DEFAULT_TLS, ClientTlsEntry
+
+How = TypeVar("How", bound=Hashable)
 
 
-class Watched(NamedTuple):
-    """A service whose servers are checked. All durations of ``check`` are positive."""
+class Watched(NamedTuple, Generic[How]):
+    """A service whose servers are checked. All durations of ``check`` are positive.
+
+    Attributes:
+        tls: how servers are spoken to, for whoever checks: with another one all is forgotten.
+    """
 
     service: str
     check: HealthCheck
-    tls: ClientTlsEntry
+    tls: How
     urls: tuple[str, ...]
 
 
-class Check(NamedTuple):
+class Check(NamedTuple, Generic[How]):
     """A check that is due. ``number`` tells it from all others."""
 
     number: int
     service: str
     url: str
     check: HealthCheck
-    tls: ClientTlsEntry = DEFAULT_TLS
+    tls: How
 
 
 class Health(NamedTuple):
@@ -63,10 +68,10 @@ class _Server:
         self.running = 0
 
 
-class _Schedule:
+class _Schedule(Generic[How]):
     __slots__ = ("servers", "watched")
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: Watched[How]) -> None:
         self.watched = watched
         self.servers: dict[str, _Server] = {}
 
@@ -77,15 +82,15 @@ class _Schedule:
         return check.unhealthy_interval
 
 
-class HealthPlan:
+class HealthPlan(Generic[How]):
     """The checks of all services."""
 
     def __init__(self) -> None:
-        self._schedules: dict[str, _Schedule] = {}
-        self._ticks: list[tuple[float, int, _Schedule, bool]] = []
+        self._schedules: dict[str, _Schedule[How]] = {}
+        self._ticks: list[tuple[float, int, _Schedule[How], bool]] = []
         self._numbers = itertools.count(1)
 
-    def update(self, wanted: Iterable[Watched], now: float) -> list[tuple[str, str]]:
+    def update(self, wanted: Iterable[Watched[How]], now: float) -> list[tuple[str, str]]:
         """What is to be checked from now on.
 
         Returns:
@@ -110,9 +115,9 @@ class HealthPlan:
         """When something is due next; infinite for never."""
         return self._ticks[0][0] if self._ticks else math.inf
 
-    def take_due(self, now: float) -> list[Check]:
+    def take_due(self, now: float) -> list[Check[How]]:
         """The checks to start now. Each must be concluded."""
-        due: list[Check] = []
+        due: list[Check[How]] = []
         while self._ticks and self._ticks[0][0] <= now:
             at, _, schedule, of_up = heapq.heappop(self._ticks)
             due += self._round(schedule, of_up)
@@ -121,7 +126,7 @@ class HealthPlan:
             self._push(at + (missed + 1) * interval_s, schedule, of_up)
         return due
 
-    def conclude(self, check: Check, failure: str, now: float) -> bool:
+    def conclude(self, check: Check[How], failure: str, now: float) -> bool:
         """A check has ended.
 
         Args:
@@ -149,7 +154,7 @@ class HealthPlan:
         server = schedule.servers.get(url) if schedule is not None else None
         return server.health if server is not None else None
 
-    def _begin(self, watched: Watched, now: float, old: _Schedule | None) -> list[tuple[str, str]]:
+    def _begin(self, watched: Watched[How], now: float, old: _Schedule[How] | None) -> list[tuple[str, str]]:
         schedule = self._schedules[watched.service] = _Schedule(watched)
         schedule.servers = {url: _Server(now) for url in watched.urls}
         for of_up in (False, True):
@@ -158,7 +163,7 @@ class HealthPlan:
         urls = dict.fromkeys((*watched.urls, *(old.servers if old is not None else ())))
         return [(watched.service, url) for url in urls]
 
-    def _renew(self, schedule: _Schedule, watched: Watched, now: float) -> list[tuple[str, str]]:
+    def _renew(self, schedule: _Schedule[How], watched: Watched[How], now: float) -> list[tuple[str, str]]:
         """The same settings: servers that stay keep their health, and the tickers run on."""
         self._schedules[watched.service] = schedule
         schedule.watched = watched
@@ -173,19 +178,19 @@ class HealthPlan:
         changed = [*added, *(url for url in old if url not in schedule.servers)]
         return [(watched.service, url) for url in changed]
 
-    def _round(self, schedule: _Schedule, of_up: bool) -> Iterator[Check]:
+    def _round(self, schedule: _Schedule[How], of_up: bool) -> Iterator[Check[How]]:
         watched = schedule.watched
         for url, server in schedule.servers.items():
             if server.health.is_up == of_up and not server.running:
                 server.running = next(self._numbers)
                 yield Check(server.running, watched.service, url, watched.check, watched.tls)
 
-    def _push(self, at: float, schedule: _Schedule, of_up: bool) -> None:
+    def _push(self, at: float, schedule: _Schedule[How], of_up: bool) -> None:
         heapq.heappush(self._ticks, (at, next(self._numbers), schedule, of_up))
 
-    def _is_current(self, schedule: _Schedule) -> bool:
+    def _is_current(self, schedule: _Schedule[How]) -> bool:
         return self._schedules.get(schedule.watched.service) is schedule
 
 
-def _settings(watched: Watched) -> tuple[HealthCheck, ClientTlsEntry]:
+def _settings(watched: Watched[How]) -> tuple[HealthCheck, How]:
     return watched.check, watched.tls

@@ -218,7 +218,7 @@ class Reloader:
         self._live_identities = identities
         services = [table.service(number) for number in range(table.service_count)]
         transports = {each.transport: table.transport(each.transport) for each in services}
-        self._health.update(services, transports)
+        self._health.update(services, transports, table.streams().tcp)
         self._note_live(last.generation, last.table, b"")
         told = tuple(str(each) for each in problems)
         self.outcome = Outcome(last.generation, True, conclusion.reason, told)
@@ -249,7 +249,8 @@ class Reloader:
         if not reason:
             self._live_identities = compiled.identities
             if compiled.content is not None:
-                self._health.update(compiled.content.services, compiled.content.transports)
+                content = compiled.content
+                self._health.update(content.services, content.transports, content.streams.tcp)
         self._ledger.keep_only(self._live_identities)
         if reason:
             _log.error("reload failed: %s; table %d stays live everywhere", reason, self._live)
