@@ -41,6 +41,25 @@ class Answer(msgspec.Struct, frozen=True):
         return text[:MAX_REASON_CHARS]
 
 
+class _Body(httpx.AsyncByteStream):
+    """A request's body, sent once.
+
+    The client's own is a generator, and one that is left halfway, as when a connection breaks off, is
+    complained about when it is collected.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._chunks = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._chunks:
+            raise StopAsyncIteration
+        return self._chunks.pop()
+
+
 class HttpApi:
     """One endpoint. Made by ``open_api``.
 
@@ -105,9 +124,15 @@ class HttpApi:
         Raises:
             ProviderError: the connection failed, also while the body is read.
         """
+        length = {"Content-Length": str(len(content))} if content is not None else {}
         try:
-            async with self._client.stream(method, path, params=params, content=content) as response:
+            request = self._client.build_request(method, path, params=params, headers=length)
+            request.stream = _Body(content or b"")
+            response = await self._client.send(request, stream=True)
+            try:
                 yield response
+            finally:
+                await response.aclose()
         except httpx.HTTPError as error:
             raise self.failed(_reason(error)) from error
         except (httpx.InvalidURL, UnicodeError) as error:
