@@ -156,7 +156,11 @@ async def _connect(
             if context is None:
                 return stream
             secured = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-            await secured.do_handshake()
+            try:
+                await secured.do_handshake()
+            except BaseException:
+                stream.socket.close()
+                raise
             return secured
     except trio.TooSlowError as error:
         raise ProviderError(provider, f"{shown}: no connection within {CONNECT_S:g} s") from error
