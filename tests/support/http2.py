@@ -71,6 +71,11 @@ class H2Client:
             normalize_outbound_headers=False,
         )
         self.state = h2.connection.H2Connection(config)
+        # h2 would take nothing after a GOAWAY; the protocol lets open streams end.
+        states, goodbye = h2.connection.ConnectionState, h2.connection.ConnectionInputs.RECV_GOAWAY
+        stays = {(state, goodbye): (None, state) for state in (states.IDLE, states.CLIENT_OPEN)}
+        machine = self.state.state_machine
+        machine._transitions = {**machine._transitions, **stays}
         self.state.initiate_connection()
         self.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
         self.state.increment_flow_control_window(1 << 24)
@@ -191,8 +196,6 @@ class H2Client:
         match event:
             case h2.events.ConnectionTerminated():
                 self.farewells.append(event)
-                # h2 would take nothing more; the protocol lets open streams end.
-                self.state.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
             case h2.events.InformationalResponseReceived() if response:
                 response.interim.append(list(event.headers))
             case h2.events.ResponseReceived() if response:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from h2.errors import ErrorCodes
+
 from worker.h2.budgets import Budget
 from worker.h2.limits import CONTROL_BURST, CONTROL_PER_DATA, CONTROL_PER_S, FRAME_BYTES
 
@@ -23,7 +25,11 @@ _END_HEADERS = 0x4
 
 
 class FloodError(Exception):
-    """The peer sends too much that is nothing; the text says of what."""
+    """The peer sends too much that is nothing; the text says of what, ``code`` what the peer is told."""
+
+    def __init__(self, reason: str, code: ErrorCodes = ErrorCodes.ENHANCE_YOUR_CALM) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +74,16 @@ class FrameMeter:
             if not self._left:
                 if len(data) - position < HEAD_BYTES:
                     break
+                length = int.from_bytes(data[position : position + 3])
+                if length > FRAME_BYTES:
+                    raise FloodError(f"a frame of {length} bytes", ErrorCodes.FRAME_SIZE_ERROR)
                 if data[position + 3] == _GOAWAY:
                     kept.append(data[begin:position])
                     self._goaway = bytearray()
                     begin = position + HEAD_BYTES
                 else:
                     cost += self._weigh(data, position)
-                self._left = int.from_bytes(data[position : position + 3])
+                self._left = length
                 position += HEAD_BYTES
             taken = min(self._left, len(data) - position)
             position += taken
@@ -108,11 +117,9 @@ class FrameMeter:
     def _end_goaway(self) -> None:
         """Read a GOAWAY that is complete."""
         body = self._goaway
-        if body is not None and len(body) > FRAME_BYTES:
-            raise FloodError("a GOAWAY without end")
         if body is None or self._left:
             return
         self._goaway = None
         if len(body) < 8:
-            raise FloodError("a malformed GOAWAY")
+            raise FloodError("a malformed GOAWAY", ErrorCodes.FRAME_SIZE_ERROR)
         self.farewell = Farewell(int.from_bytes(body[:4]) & 0x7FFFFFFF, int.from_bytes(body[4:8]))

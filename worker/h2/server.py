@@ -128,6 +128,7 @@ class ClientConnection:
                 async with trio.open_nursery() as tasks:
                     self._tasks = tasks
                     await self._read()
+                    self.wire.is_broken = True  # behind a GOAWAY comes nothing
                     for stream in self.wire.streams.values():
                         self._give_up(stream, ClientGone("the connection ended"))
                     tasks.cancel_scope.deadline = trio.current_time() + GOODBYE_S
@@ -186,9 +187,11 @@ class ClientConnection:
                     return
                 self._dispatch(data)
         except FloodError as error:
-            self._say_why(str(error), ErrorCodes.ENHANCE_YOUR_CALM)
-        except h2.exceptions.ProtocolError as error:  # h2 has said so to the client
+            self._say_why(str(error), error.code)
+        except h2.exceptions.ProtocolError as error:
             logger.debug("%s: %s breaks HTTP/2: %s", self.entrance.name, self.peer.ip, error)
+            if not self.wire.has_closed:  # else h2 has said so to the client
+                self.wire.send_farewell(self._last_id, ErrorCodes.PROTOCOL_ERROR)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 

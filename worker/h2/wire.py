@@ -193,6 +193,11 @@ class Wire:
             event.set()
 
     @property
+    def has_closed(self) -> bool:
+        """Whether h2 has sent a GOAWAY."""
+        return self.state.state_machine.state is h2.connection.ConnectionState.CLOSED
+
+    @property
     def backlog(self) -> int:
         """Bytes that wait to be sent."""
         return len(self._unsent) + self._in_flight
