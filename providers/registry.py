@@ -38,6 +38,7 @@ moved there (``shared.config.static_legacy``); what they say beyond it is in ``S
 _V1_SECTIONS: dict[str, str] = {
     "boltdb": "providers.boltdb",
     "marathon": "providers.marathon",
+    "mesos": "providers.mesos",
 }
 """The same for sections of ``StaticConfig.v1`` that have no v2 counterpart."""
 _ONLY_IN_V1 = ("marathon", "mesos", "boltdb", "kubernetes", "ecs", "eureka", "rancher", "dynamodb")

@@ -18,6 +18,7 @@ KITS = {
     "docker": "tests.support.kits.docker:DockerKit",
     "docker-v1": "tests.support.kits.docker:DockerV1Kit",
     "marathon": "tests.support.kits.marathon:MarathonKit",
+    "mesos": "tests.support.kits.mesos:MesosKit",
     "etcd-v3": "tests.support.kits.etcd:EtcdV3Kit",
     "etcd-v2": "tests.support.kits.etcd:EtcdV2Kit",
     "http": "tests.support.kits.http:HttpKit",
