@@ -107,7 +107,6 @@ def test_a_task_that_cannot_be_reached_is_said_alone(labels, more, said):
         {"state": "TASK_UNREACHABLE"},
         {"slave_id": "agent-S9"},
         {"statuses": [{"timestamp": 1.0, "healthy": True}, {"timestamp": 2.0, "healthy": False}]},
-
     ],
     ids=["staging", "unreachable", "agent lost", "sick"],
 )
