@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import functools
 import json
@@ -36,7 +37,13 @@ def missing_go() -> str:
 def writer_program() -> Path:
     """The writer, compiled once per test process."""
     folder = Path(tempfile.mkdtemp(prefix="pst-bolt-"))
-    program = folder / "bolt_writer"
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return build_go(SOURCE, folder)
+
+
+def build_go(source: Path, folder: Path | None = None) -> Path:
+    """Compile a Go program with the packages of the system; returns where it is."""
+    program = (folder or source.parent) / f"{source.stem}.bin"
     environment = {
         **os.environ,
         "GO111MODULE": "off",
@@ -46,7 +53,7 @@ def writer_program() -> Path:
         "GOCACHE": str(Path(tempfile.gettempdir()) / f"penstock-test-go-{os.getuid()}"),
     }
     done = subprocess.run(
-        ["go", "build", "-o", str(program), str(SOURCE)],
+        ["go", "build", "-o", str(program), str(source)],
         env=environment,
         capture_output=True,
         text=True,

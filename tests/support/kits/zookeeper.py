@@ -177,6 +177,10 @@ class ZooKeeperKit(Kit):
     def write_half(self, route: Route) -> None:
         self.server.put(keys.half_of(self.layout, self.root, route), self._rights)
 
+    def put(self, pairs: Mapping[str, str]) -> None:
+        """Write nodes."""
+        self.server.put(pairs)
+
     def set_password(self, password: str) -> None:
         self._rights = self.server.ask_for(password, self.root)
 
