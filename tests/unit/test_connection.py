@@ -14,14 +14,18 @@ import pytest
 import trio
 
 from shared.config.dynamic import LoadBalancer, Server, ServersTransport
-from shared.config.middlewares import BasicAuth
+from shared.config.middlewares import BasicAuth, InFlightReq, Retry
 from shared.config.static import EntryPoint
 from shared.table.entries import TransportEntry
+from worker.blocks import Blocks
 from worker.conduct import Context
 from worker.connection import Connection, Opening
 from worker.departures import Departures
 from worker.forward import forward
 from worker.middlewares.basic_auth import ThreadedBasicAuthStep
+from worker.middlewares.in_flight_req import InFlightReqStep
+from worker.middlewares.retry import RetryStep
+from worker.middlewares.state import StepState
 from worker.pipeline import compose
 from worker.pool import MAX_LENT, Pools
 from worker.request_head import Peer
@@ -126,13 +130,24 @@ async def keep_and_die(stream):
     await read_head(stream)
 
 
+async def answer_busy(stream):
+    """Answer all requests of a connection with what is tried again."""
+    while await read_through(stream, b"abc"):
+        await stream.send_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno")
+
+
 async def read_head(stream):
+    await read_through(stream, b"\r\n\r\n")
+
+
+async def read_through(stream, end):
     data = b""
-    while b"\r\n\r\n" not in data:
+    while end not in data:
         more = await stream.receive_some()
         if not more:
-            return
+            return False
         data += more
+    return True
 
 
 SCENARIOS = {
@@ -145,10 +160,26 @@ SCENARIOS = {
     "retry": (GET * 2, keep_and_die),
     "basic auth": (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic " + PASSWORD + b"\r\n\r\n", None),
     "dial failed": (GET, "refuse"),
+    "tried again": (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", answer_busy),
+    "dialled again": (GET, "refuse"),
 }
+AGAIN = ("tried again", "dialled again")
+"""Those that have a retry, and a limit of one request at a time in front of it: a place that is not given
+back makes the next run, and so the last one, a 429."""
 
 
-async def serve_cancelled(request, origin, steps):
+def steps_of(name, blocks):
+    if name == "basic auth":
+        return [ThreadedBasicAuthStep(BasicAuth(users=(USER,)))]
+    if name not in AGAIN:
+        return []
+    state = StepState("limit", blocks)
+    state.keyed().own(b"")  # mapping its table for the first time opens a descriptor that stays
+    limit = InFlightReqStep(InFlightReq(amount=1), state)
+    return [limit, RetryStep(Retry(attempts=2, status=("503",), initial_interval=0.001))]
+
+
+async def serve_cancelled(request, origin, middlewares, steps):
     """Serve a request and cancel at a step.
 
     Returns:
@@ -158,7 +189,6 @@ async def serve_cancelled(request, origin, steps):
     pools, departures, counts, generations = Pools(), Departures(), Counts(), Generations()
     context = Context(generations, Lifetime(), counts, departures, None)
     ours, theirs = socket.socketpair()
-    middlewares = [ThreadedBasicAuthStep(BasicAuth(users=(USER,)))] if origin is None else []
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listener.socket.getsockname()[1]
@@ -240,17 +270,18 @@ def received(sock):
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_cancelling_at_every_await_leaves_nothing_behind(name):
     request, origin = SCENARIOS[name]
+    middlewares = steps_of(name, Blocks())
 
     async def walk():
         with trio.fail_after(PATIENCE_S):
             for steps in range(1, MAX_STEPS):
-                is_through, answer = await serve_cancelled(request, origin, steps)
+                is_through, answer = await serve_cancelled(request, origin, middlewares, steps)
                 if is_through:
                     return steps, answer
         raise AssertionError(f"not through after {MAX_STEPS} steps")
 
     gc.collect()  # what earlier tests left must not go while we count
     steps, answer = trio.run(walk)
-    expected = {"upgrade": b"HTTP/1.1 101 ", "dial failed": b"HTTP/1.1 502 "}.get(name, b"HTTP/1.1 200 ")
-    assert expected in answer
+    expected = {"upgrade": 101, "dial failed": 502, "dialled again": 502, "tried again": 503}
+    assert b"HTTP/1.1 %d " % expected.get(name, 200) in answer
     assert steps > 5
