@@ -12,6 +12,7 @@ from master.compiler.services import ServiceChecker
 from master.compiler.tls_material import TlsObjects
 from shared.config.diagnostics import Diagnostics, nearest_name
 from shared.config.dynamic import Router
+from shared.config.effective import is_udp
 from shared.config.static import EntryPoint, StaticConfig
 from shared.errors import ConfigError
 from shared.rules.conditions import AnyCondition
@@ -40,7 +41,9 @@ class RouterLinker:
         middlewares: MiddlewareChecker,
         tls: TlsObjects,
     ) -> None:
-        self._entry_points: Mapping[str, EntryPoint] = static.entry_points
+        self._entry_points: Mapping[str, EntryPoint] = {
+            name: each for name, each in static.entry_points.items() if not is_udp(each)
+        }
         self._default_entry_points = default_entry_points
         self._services = services
         self._middlewares = middlewares

@@ -151,3 +151,55 @@ def test_an_empty_host_takes_both_families():
     with sockets.bind_slot("", 0) as any_host, sockets.bind_slot("::1", 0) as only_six:
         assert any_host.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 0
         assert only_six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+
+
+@pytest.mark.parametrize(("host", "target"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("", "127.0.0.1")])
+def test_datagrams_of_a_client_go_to_one_place_in_service(host, target):
+    with contextlib.ExitStack() as stack:
+        group = [stack.enter_context(sockets.bind_slot(host, 0, socket.SOCK_DGRAM))]
+        port = group[0].getsockname()[1]
+        group += [stack.enter_context(sockets.bind_slot(host, port, socket.SOCK_DGRAM)) for _ in range(3)]
+        sockets.steer_datagrams(group[0], [0, 2, 3])
+        family = socket.AF_INET6 if ":" in target else socket.AF_INET
+        for number in range(64):
+            client = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            for again in range(3):
+                client.sendto(b"%d %d" % (number, again), (target, port))
+        found = [_datagrams(each) for each in group]
+        assert [len(each) > 0 for each in found] == [True, False, True, True]
+        assert sum(map(len, found)) == 3 * 64
+        for each in found:
+            numbers = [data.split()[0] for data in each]
+            assert all(numbers.count(number) == 3 for number in numbers)
+        sockets.steer_datagrams(group[0], [1])
+        client.sendto(b"x", (target, port))
+        assert [len(_datagrams(each)) for each in group] == [0, 1, 0, 0]
+
+
+def test_what_waits_at_a_udp_socket_can_be_dropped():
+    with (
+        sockets.bind_slot(LOOPBACK, 0, socket.SOCK_DGRAM) as slot,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        for _ in range(5):
+            client.sendto(b"old", slot.getsockname())
+        sockets.drop_waiting(slot)
+        assert _datagrams(slot) == []
+
+
+def test_check_free_sees_a_udp_socket_that_shares_its_port():
+    with sockets.bind_slot(LOOPBACK, 0, socket.SOCK_DGRAM) as slot:
+        port = slot.getsockname()[1]
+        sockets.check_free("web", LOOPBACK, port)  # TCP has ports of its own
+        with pytest.raises(PortInUseError, match="already in use"):
+            sockets.check_free("dns", LOOPBACK, port, socket.SOCK_DGRAM)
+
+
+def _datagrams(sock):
+    """What waits, at most as much as the test has sent; over loopback it is there when ``sendto`` returns."""
+    found = []
+    while True:
+        try:
+            found.append(sock.recv(100))
+        except BlockingIOError:
+            return found

@@ -14,9 +14,10 @@ from typing import Protocol
 
 import trio
 
+from worker.downstream import HEAD_DEADLINE_S
 from worker.proxy_protocol import MAX_V2_BYTES, BadProxyHeader, parse_header
 from worker.request_head import Peer
-from worker.state import Generations, Lifetime, seconds
+from worker.state import Generations, Lifetime
 from worker.tcp import postgres
 from worker.tcp.arrival import Arrival
 from worker.tcp.facts import Facts
@@ -74,7 +75,8 @@ class Front:
         owner: TcpRoute | Onward = Onward.HTTP
         is_postgres = False
         with trio.CancelScope() as waiting:
-            limit_s = seconds(arrival.entrance.settings.transport.responding_timeouts.read_timeout)
+            timeouts = arrival.entrance.settings.transport.responding_timeouts
+            limit_s = timeouts.read_timeout or HEAD_DEADLINE_S
             waiting.deadline = trio.current_time() + limit_s
             self._lifetime.enter_idle(waiting)
             try:
