@@ -49,8 +49,8 @@ def can_put_rules(static: StaticConfig) -> bool:
 
 def _add_web(web: V1Web, routers: dict[str, Router], middlewares: dict[str, Middleware]) -> None:
     """v1's ``[web]``: only the part of its API that changes something; behind its password, if it has one."""
-    if web.cert_file or web.key_file:
-        return  # not in the clear; said by shared.config.static_legacy
+    if bool(web.cert_file) != bool(web.key_file):
+        return  # said by shared.config.static_legacy
     steps = []
     if web.auth is not None and web.auth.basic is not None:
         steps.append(("web-auth", Middleware(basic_auth=_basic_auth(web.auth))))

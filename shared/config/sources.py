@@ -35,6 +35,7 @@ from shared.config.static_legacy import (
     protect_web,
     split,
     translate,
+    web_entry_point,
 )
 from shared.config.static_removed import report_removed
 from shared.config.static_v1 import V1Static
@@ -288,7 +289,7 @@ def _attach_v1(
         name: msgspec.structs.replace(
             entry_point,
             is_v1=name in v1.entry_points or (is_v1 and name != OWN_ENTRY_POINT),
-            v1=v1.entry_points.get(name),
+            v1=v1.entry_points.get(name) or (web_entry_point(v1) if name == OWN_ENTRY_POINT else None),
         )
         for name, entry_point in config.entry_points.items()
     }

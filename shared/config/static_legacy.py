@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from shared.config.decode import decode, written_names
 from shared.config.diagnostics import Diagnostics, Path, nearest_name
+from shared.config.dynamic import CertificatePair
 from shared.config.effective import FALLBACK_ENTRY_POINT, OWN_ENTRY_POINT, parse_address
 from shared.config.kinds import Section
 from shared.config.layers import Tree, is_on
 from shared.config.shapes import spell
 from shared.config.static import EntryPoint, StaticConfig
-from shared.config.static_v1 import V1EntryPoint, V1Static
+from shared.config.static_v1 import V1EntryPoint, V1Static, V1Tls
 from shared.errors import ConfigError
 
 
@@ -273,28 +274,40 @@ def complete(tree: Tree, v1: V1Static, is_v1: bool, found: Diagnostics) -> Tree:
 
 
 def protect_web(tree: Tree, v1: V1Static, found: Diagnostics) -> Tree:
-    """Keep an API to ourselves that v1 served behind a password or TLS, which we cannot do for it yet.
+    """Keep to ourselves what v1 served behind a password or TLS and we cannot.
 
-    What is put over ``[web]`` is behind its password; only TLS keeps it away.
+    What is put over ``[web]`` is behind its password, which API and dashboard are not yet. Half a certificate
+    is a mistake that must not end in clear text.
 
     Looked at only when all sources lie over each other: a bare ``--web`` must not undo the file's password.
     """
     web = v1.web
-    if web is None or not (web.auth or web.cert_file or web.key_file):
+    if web is None:
         return tree
-    key = "auth" if web.auth else "certFile"
-    found.warning(
-        ("web", key),
-        "not supported for the API's own entrypoint, so API and dashboard are not served there; "
-        "route to api@internal with a middleware instead",
-    )
-    shut: list[Path] = [("api", "insecure")]
-    if web.cert_file or web.key_file:
-        shut.append(("providers", "rest", "insecure"))
+    shut: list[Path] = []
+    if bool(web.cert_file) != bool(web.key_file):
+        key = "certFile" if web.cert_file else "keyFile"
+        found.warning(("web", key), "certFile and keyFile go together; nothing is served on this address")
+        shut = [("api", "insecure"), ("providers", "rest", "insecure")]
+    elif web.auth:
+        found.warning(
+            ("web", "auth"),
+            "not supported for the API's own entrypoint, so API and dashboard are not served there; "
+            "route to api@internal with a middleware instead",
+        )
+        shut = [("api", "insecure")]
     for path in shut:
         if _get(tree, path) is not None:
             tree = _with(tree, path, False)
     return tree
+
+
+def web_entry_point(v1: V1Static) -> V1EntryPoint | None:
+    """What v1 says about the entrypoint of ``[web]``: its certificate, if it has one."""
+    if v1.web is None or not (v1.web.cert_file and v1.web.key_file):
+        return None
+    pair = CertificatePair(cert_file=v1.web.cert_file, key_file=v1.web.key_file)
+    return V1EntryPoint(address=v1.web.address, tls=V1Tls(certificates=(pair,)))
 
 
 def choose_default_entry_points(

@@ -13,10 +13,12 @@ from providers import file as file_module
 from providers.file import FileProvider
 from providers.registry import make_providers
 from shared.config.documents import parse_document, read_document
+from shared.config.dynamic_reading import merge_documents, read_dynamic
 from shared.config.static import StaticConfig
-from shared.config.static_providers import DockerSettings, FileProviderSettings, Providers
-from shared.config.static_v1 import V1ConsulCatalog, V1Static
+from shared.config.static_providers import EcsSettings, FileProviderSettings, Providers
+from shared.config.static_v1 import V1Static
 from shared.errors import ConfigError
+from tests.support.vectors import vectors
 
 LIMIT_S = 10
 
@@ -317,10 +319,26 @@ def test_registry():
     with pytest.raises(ConfigError, match="neither filename nor directory"):
         make_providers(in_v2, static)
     assert make_providers(StaticConfig(providers=in_v2.providers, is_v1=True), static)
-    in_v1 = StaticConfig(is_v1=True, v1=V1Static(consul_catalog=V1ConsulCatalog()))
-    with pytest.raises(
-        ConfigError, match="consulCatalog: this version cannot run the consulCatalog provider"
-    ):
+    in_v1 = StaticConfig(is_v1=True, v1=V1Static(eureka={"endpoint": "http://127.0.0.1"}))
+    with pytest.raises(ConfigError, match="eureka: this version cannot run the eureka provider"):
         make_providers(in_v1)
-    with pytest.raises(ConfigError, match=r"providers\.docker: this version cannot run the docker provider"):
-        make_providers(StaticConfig(providers=Providers(docker=DockerSettings())))
+    with pytest.raises(ConfigError, match=r"providers\.ecs: this version cannot run the ecs provider"):
+        make_providers(StaticConfig(providers=Providers(ecs=EcsSettings())))
+
+
+@pytest.mark.parametrize("vector", vectors("v2", "provider.file.merge"))
+def test_merge_vectors(vector, tmp_path):
+    for written in vector["config"]["files"]:
+        name, _, rule = written.partition(": routers.r=")
+        assert rule, written
+        (tmp_path / name).write_text(
+            f"http:\n  routers:\n    r: {{rule: '{rule}', service: noop@internal}}\n"
+        )
+
+    async def main():
+        async with running(FileProviderSettings(directory=str(tmp_path))) as watcher:
+            reading = merge_documents([read_dynamic(each) for each in (await watcher.next()).documents])
+        assert reading.config.http.routers["r"].rule == vector["expect"]["r.rule"]
+        assert "already defined in" in "".join(str(each) for each in reading.found)
+
+    trio.run(main)

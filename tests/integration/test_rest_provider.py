@@ -2,10 +2,13 @@
 
 import base64
 import json
+import ssl
 import subprocess
 
+import httpx
 import pytest
 
+from tests.support.authority import Authority
 from tests.support.clients import exchange, get
 from tests.support.origins import echo, running_origin
 from tests.support.proxy import running_proxy
@@ -255,3 +258,21 @@ def test_v1_password_and_root_path(tmp_path, path):
         assert get(proxy.address(), "/", host="a.test").status == 404
         assert put(proxy, "web", v1_rules(one.url), where, [basic("me", PASSWORD)]).status == 200
         assert get(proxy.address(), "/", host="a.test").status == 200
+
+
+def test_v1_certificate_makes_it_tls(tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.issue("127.0.0.1")
+    extra = f"certFile = '{pair.certificate}'\nkeyFile = '{pair.key}'\n"
+    with (
+        running_origin(echo("one")) as one,
+        running_proxy(tmp_path, static=v1_static(extra), **V1) as proxy,
+    ):
+        host, port = proxy.address("traefik")
+        trust = ssl.create_default_context(cafile=authority.certificate)
+        url = f"https://{host}:{port}/api/providers/web"
+        answer = httpx.put(url, json=v1_rules(one.url), verify=trust, trust_env=False, timeout=30)
+        assert answer.status_code == 200, answer.text
+        assert get(proxy.address(), "/", host="a.test").json()["name"] == "one"
+        with pytest.raises(httpx.HTTPError):
+            httpx.put(url.replace("https", "http"), json={}, trust_env=False, timeout=30).raise_for_status()

@@ -332,4 +332,5 @@ def test_v1_web_with_a_password_is_not_opened_without_it(load):
     assert loaded.config.api.insecure is False
     assert loaded.config.providers.rest.insecure is True  # behind the password
     assert "traefik.toml:2" in str(next(iter(loaded.found)))
-    assert load("[web]\ncertFile='c'\nkeyFile='k'").config.api.insecure is False
+    assert load("[web]\ncertFile='c'\nkeyFile='k'").config.api.insecure is True  # over TLS
+    assert load("[web]\ncertFile='c'").config.api.insecure is False

@@ -37,7 +37,7 @@ CLAIMED = {
         "throttle",
     ),
     "v2": (
-        *("provider.docker", "provider.docker.merge"),
+        *("provider.docker", "provider.docker.merge", "provider.file.merge"),
         *("tls.*", "middleware.passTLSClientCert"),
         *("forwardedHeaders", "notfound", "path.*", "priority", "proxy.*", "query.*", "static.*"),
         *("provider.kv", "rule.v2", "rule.v2.invalid", "rule.v3", "rule.v3.invalid"),

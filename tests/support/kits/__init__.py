@@ -21,6 +21,7 @@ KITS = {
     "mesos": "tests.support.kits.mesos:MesosKit",
     "etcd-v3": "tests.support.kits.etcd:EtcdV3Kit",
     "etcd-v2": "tests.support.kits.etcd:EtcdV2Kit",
+    "file": "tests.support.kits.file:FileKit",
     "http": "tests.support.kits.http:HttpKit",
     "redis": "tests.support.kits.redis:RedisKit",
     "zookeeper": "tests.support.kits.zookeeper:ZooKeeperKit",
