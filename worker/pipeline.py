@@ -44,25 +44,39 @@ class AsyncStep(Protocol):
         """Handle the exchange."""
 
 
-Gate = Callable[[], bool]
-"""Asked once per exchange: whether it may pass now. When it may not, nothing was taken from anybody."""
+class Gate:
+    """How the plain lane passes a step that counts or chooses; asked for every exchange like one."""
+
+    __slots__ = ()
+    is_lossless = True
+    """Whether ``leave`` gives back what ``enter`` took, as if nobody had come."""
+
+    def enter(self) -> bool:
+        """Whether an exchange may pass now. If not, nothing was taken from anybody."""
+        return True
+
+    def is_final(self, status: int) -> bool:
+        """Whether an answer of this status goes to the client; else the step itself has to see it."""
+        return True
+
+    def leave(self, status: int, duration_s: float) -> None:
+        """An exchange that entered is over; ``status`` is 0 if its client did not wait for an answer."""
 
 
 @runtime_checkable
 class GatedStep(Protocol):
-    """An ``AsyncStep`` that lets most exchanges pass at once and has no part in their answers.
+    """A step that lets most exchanges pass at once and does not touch their answers' heads.
 
-    So its routes may be in the plain lane. An exchange that comes from there has passed already; see
-    ``Exchange.resumption``.
+    So its routes may be in the plain lane. When that lane hands an exchange over (``Exchange.resumption``),
+    the exchange has entered; leaving is then for the step to see to.
     """
 
     def gate(self, exchange: Exchange) -> Gate | None:
         """What is asked for every exchange like this one; None if this one needs the step itself."""
 
 
-def open_gate() -> bool:
-    """A gate that lets everyone pass."""
-    return True
+OPEN_GATE = Gate()
+"""Lets everyone pass."""
 
 
 Step = SyncStep | AsyncStep
@@ -78,7 +92,7 @@ def compose(steps: Sequence[Step], endpoint: Handler) -> Handler:
 
 def runs_at_once(steps: Sequence[Step]) -> bool:
     """Whether the chain can do without waiting, and its effect on a head be remembered."""
-    return all(step.is_pure if isinstance(step, SyncStep) else isinstance(step, GatedStep) for step in steps)
+    return all(isinstance(step, GatedStep) or (isinstance(step, SyncStep) and step.is_pure) for step in steps)
 
 
 def _around_sync(step: SyncStep, call_next: Handler) -> Handler:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Resumption:
     """How far it came. The request head is read again by the general lane, with the same result.
 
-    Whatever gates its chain has (``pipeline.GatedStep``) it has passed.
+    Whatever gates its chain has (``pipeline.GatedStep``) it has entered.
 
     Attributes:
         routes: those it began with.
@@ -25,6 +25,7 @@ class Resumption:
         link: the connection that carries the request, lent; None if nothing was sent.
         received: what came back so far.
         error: why there will be no answer over that connection.
+        elapsed_s: how long it has run.
     """
 
     routes: Routes
@@ -32,3 +33,4 @@ class Resumption:
     link: UpstreamConnection | None = None
     received: bytes = b""
     error: UpstreamError | None = None
+    elapsed_s: float = 0.0

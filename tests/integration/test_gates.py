@@ -1,18 +1,27 @@
-"""Chains with gates (rateLimit, basicAuth) in both lanes: the same answers, and nobody pays twice."""
+"""Chains with gates (rateLimit, inFlightReq, retry, circuitBreaker, basicAuth) in both lanes.
+
+The answers are the same, and no exchange pays twice on its way from one lane to the other.
+"""
 
 from __future__ import annotations
 
 import base64
+import itertools
+import socket
+import struct
+import threading
+import time
 
 import pytest
 
-from tests.support.clients import ClientConnection
+from tests.support.clients import ClientConnection, request_bytes
 from tests.support.origins import running_origin
 from tests.support.proxy import running_proxy
 from worker.app import GENERAL_LANE_ONLY
 
 HOST = "a.test"
 BURST = 7
+PATIENCE_S = 20
 DATE = b"Date: Mon, 23 Nov 2026 20:00:00 GMT\r\n"
 DYNAMIC = """
 http:
@@ -20,10 +29,16 @@ http:
     limited: {{rule: "PathPrefix(`/limited`)", service: origin, middlewares: [limit]}}
     closed: {{rule: "PathPrefix(`/closed`)", service: origin, middlewares: [users]}}
     both: {{rule: "PathPrefix(`/both`)", service: origin, middlewares: [strip, users, limit, named]}}
+    inside: {{rule: "PathPrefix(`/inside`)", service: origin, middlewares: [one, breaker]}}
+    again: {{rule: "PathPrefix(`/again`)", service: origin, middlewares: [retry, breaker]}}
+    failing: {{rule: "PathPrefix(`/failing`)", service: origin, middlewares: [breaker]}}
     twice: {{rule: "PathPrefix(`/twice`)", service: origin, middlewares: [limit, other]}}
   middlewares:
     limit: {{rateLimit: {{average: 1, period: 10h, burst: {burst}}}}}
     other: {{rateLimit: {{average: 1, period: 10h, burst: 2}}}}
+    one: {{inFlightReq: {{amount: 1}}}}
+    retry: {{retry: {{attempts: 3, status: ["500-599"]}}}}
+    breaker: {{circuitBreaker: {{expression: "ResponseCodeRatio(500, 600, 0, 600) > 0.9"}}}}
     users: {{basicAuth: {{users: ["test:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/"], headerField: X-User}}}}
     strip: {{stripPrefix: {{prefixes: [/both]}}}}
     named: {{headers: {{customResponseHeaders: {{X-Named: "yes"}}}}}}
@@ -32,18 +47,35 @@ http:
 """
 
 
-def serve(connection):
-    """Kept connections, but ``/…/last`` is the last answer of one, and ``/…/undated`` has no Date."""
-    while (request := connection.receive_request()) is not None:
-        is_last = request.target.endswith("/last")
-        body = f"{request.target} {request.header('X-User')}".encode()
-        date = b"" if request.target.endswith("/undated") else DATE
-        close = b"Connection: close\r\n" if is_last else b""
-        connection.send(
-            b"HTTP/1.1 200 OK\r\n%b%bContent-Length: %d\r\n\r\n%b" % (date, close, len(body), body)
-        )
-        if is_last:
-            return
+class Script:
+    """Kept connections, but ``/last`` is the last answer of one, and ``/undated`` has no Date.
+
+    ``/held`` waits until it is told to answer, ``/again`` fails twice of three times, ``/failing`` always.
+    """
+
+    def __init__(self):
+        self.is_asked = threading.Event()
+        self.go_on = threading.Event()
+        self.tries = itertools.count(1)
+
+    def serve(self, connection):
+        while (request := connection.receive_request()) is not None:
+            name = request.target.rpartition("/")[2]
+            status = 200
+            if name == "held":
+                self.is_asked.set()
+                assert self.go_on.wait(PATIENCE_S)
+            elif name == "failing" or (name == "again" and next(self.tries) % 3):
+                status = 503
+            body = f"{request.target} {request.header('X-User')}".encode()
+            fields = (b"" if name == "undated" else DATE) + (
+                b"Connection: close\r\n" if name == "last" else b""
+            )
+            connection.send(
+                b"HTTP/1.1 %d X\r\n%bContent-Length: %d\r\n\r\n%b" % (status, fields, len(body), body)
+            )
+            if name == "last":
+                return
 
 
 def login(password):
@@ -53,10 +85,13 @@ def login(password):
 @pytest.fixture(params=["both lanes", "general lane"])
 def proxy(request, tmp_path):
     environment = {GENERAL_LANE_ONLY: "1"} if request.param == "general lane" else {}
-    with running_origin(serve) as origin:
+    script = Script()
+    with running_origin(script.serve) as origin:
         rules = DYNAMIC.format(url=origin.url, burst=BURST)
         with running_proxy(tmp_path, dynamic=rules, workers=1, environment=environment) as running:
+            running.script = script
             yield running
+            script.go_on.set()
 
 
 @pytest.mark.parametrize(
@@ -93,3 +128,33 @@ def test_a_whole_chain_of_them(proxy):
     assert [each.status for each in seen] == [200] * BURST + [429]
     assert {each.content for each in seen[:-1]} == {b"/x test"}
     assert {each.header("X-Named") for each in seen[:-1]} == {"yes"}
+
+
+def test_a_place_is_given_back_with_the_answer_and_with_the_client(proxy):
+    with ClientConnection(proxy.address()) as client:
+        assert [client.request("GET", "/inside", host=HOST).status for _ in range(5)] == [200] * 5
+        with ClientConnection(proxy.address()) as inside:
+            inside.send(request_bytes("GET", "/inside/held", host=HOST))
+            assert proxy.script.is_asked.wait(PATIENCE_S)
+            assert client.request("GET", "/inside", host=HOST).status == 429
+            inside.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        deadline = time.monotonic() + PATIENCE_S
+        while client.request("GET", "/inside", host=HOST).status == 429:
+            assert time.monotonic() < deadline, "the place of a client that left is still taken"
+        proxy.script.go_on.set()
+        assert [client.request("GET", "/inside", host=HOST).status for _ in range(5)] == [200] * 5
+
+
+def test_an_answer_that_is_not_final_is_tried_again(proxy):
+    with ClientConnection(proxy.address()) as client:
+        assert [client.request("GET", "/again", host=HOST).status for _ in range(4)] == [200] * 4
+    assert next(proxy.script.tries) == 13
+
+
+def test_a_breaker_hears_of_every_answer(proxy):
+    with ClientConnection(proxy.address()) as client:
+        assert client.request("GET", "/failing/well", host=HOST).status == 200
+        statuses = [client.request("GET", "/failing", host=HOST).status for _ in range(40)]
+        assert set(statuses) == {503}
+        proxy.wait_for_log("circuit breaker .* opens")
+        assert client.request("GET", "/failing/well", host=HOST).status == 503

@@ -23,7 +23,7 @@ from shared.credentials import decoy_secret, is_slow, parse_basic_authorization,
 from shared.headers import Headers
 from worker.exchange import Exchange
 from worker.messages import BytesBody, Response
-from worker.pipeline import Gate, Handler, SyncStep, open_gate
+from worker.pipeline import OPEN_GATE, Gate, Handler, SyncStep
 
 DEFAULT_REALM = "traefik"
 MAX_VERIFIED = 1024
@@ -130,7 +130,7 @@ class ThreadedBasicAuthStep:
         if not is_known or not self._gate.is_verified(_ticket(name, secret, password)):
             return None
         self._gate.admit(exchange, name)
-        return open_gate
+        return OPEN_GATE
 
     async def _is_right(self, name: str, password: bytes) -> bool:
         secret, is_known = self._gate.secret_of(name)

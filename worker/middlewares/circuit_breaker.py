@@ -12,11 +12,11 @@ from shared.config.middlewares import CircuitBreaker
 from shared.errors import BreakerOpen, DownstreamError, ExchangeError
 from shared.identities import breaker_question
 from worker import replies
-from worker.breaker import LATENCY_BUCKETS, LATENCY_WIDTH_S, RATIO_BUCKETS, RATIO_WIDTH_S, Breaker
+from worker.breaker import LATENCY_BUCKETS, LATENCY_WIDTH_S, RATIO_BUCKETS, RATIO_WIDTH_S, Breaker, State
 from worker.exchange import Exchange
 from worker.messages import Response
 from worker.middlewares.state import StepState
-from worker.pipeline import Handler
+from worker.pipeline import Gate, Handler
 from worker.window import Window
 
 
@@ -32,10 +32,11 @@ class CircuitBreakerStep:
 
     async def __call__(self, exchange: Exchange, call_next: Handler) -> Response:
         """Go on, or answer that nobody is asked at the moment."""
-        if not self._breaker.admit():
+        begun = exchange.resumption
+        if begun is None and not self._breaker.admit():
             exchange.error = BreakerOpen("the circuit breaker is open")
             return replies.plain(self._status)
-        started = self._clock()
+        started = self._clock() - (begun.elapsed_s if begun is not None else 0.0)
         try:
             response = await call_next(exchange)
         except DownstreamError:
@@ -47,8 +48,30 @@ class CircuitBreakerStep:
             exchange.endings.append(functools.partial(self._record, response.status, started))
         return response
 
+    def gate(self, exchange: Exchange) -> Gate:
+        """Pass while the breaker is closed: see ``GatedStep``."""
+        return _ClosedBreakerGate(self._breaker)
+
     def _record(self, status: int, started: float) -> None:
         self._breaker.record(status, self._clock() - started)
+
+
+class _ClosedBreakerGate(Gate):
+    """Open as long as the breaker is closed, and tells it what came of those who entered."""
+
+    __slots__ = ("_breaker",)
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+
+    def enter(self) -> bool:
+        """See ``Gate``."""
+        return self._breaker.state is State.STANDBY
+
+    def leave(self, status: int, duration_s: float) -> None:
+        """See ``Gate``."""
+        if status:
+            self._breaker.record(status, duration_s)
 
 
 def make_breaker(options: CircuitBreaker, state: StepState) -> Breaker:

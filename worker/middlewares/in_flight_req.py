@@ -17,7 +17,7 @@ from worker.exchange import Exchange
 from worker.messages import Response
 from worker.middlewares.source import BY_HOST, make_source
 from worker.middlewares.state import StepState
-from worker.pipeline import SyncStep
+from worker.pipeline import Gate, SyncStep
 
 STATUS = 429
 
@@ -38,21 +38,50 @@ class InFlightReqStep(SyncStep):
     def on_request(self, exchange: Exchange) -> Response | None:
         """Take a place until the exchange ends, or refuse."""
         key = self._source(exchange)
+        if exchange.resumption is None and not self.enter(key):
+            self._block.add(LimitCell.REFUSED)
+            return replies.plain(STATUS, self._refusal)
+        exchange.endings.append(functools.partial(self.release, key))
+        return None
+
+    def gate(self, exchange: Exchange) -> Gate:
+        """Pass while there are places: see ``GatedStep``."""
+        return _PlaceGate(self, self._source(exchange))
+
+    def enter(self, key: bytes) -> bool:
+        """Take a place for a request of this source; False if there is none."""
         cells = self._keyed.own(key)
         cells.add(InFlightCell.GAUGE)
         cells.keep_until(math.inf)
         own = cells.get(InFlightCell.GAUGE)
         if own + sum(each.get(InFlightCell.GAUGE) for each in self._keyed.others(key)) > self._amount:
-            self._release(key)
-            self._block.add(LimitCell.REFUSED)
-            return replies.plain(STATUS, self._refusal)
+            self.release(key)
+            return False
         self._block.add(LimitCell.PASSED)
-        exchange.endings.append(functools.partial(self._release, key))
-        return None
+        return True
 
-    def _release(self, key: bytes) -> None:
+    def release(self, key: bytes) -> None:
+        """Give a place back."""
         cells = self._keyed.own(key)
         left = max(0, cells.get(InFlightCell.GAUGE) - 1)  # 0 already if a flood of keys displaced it
         cells.set(InFlightCell.GAUGE, left)
         if not left:
             cells.keep_until(self._clock())
+
+
+class _PlaceGate(Gate):
+    """A place for each that is inside."""
+
+    __slots__ = ("_key", "_step")
+
+    def __init__(self, step: InFlightReqStep, key: bytes) -> None:
+        self._step = step
+        self._key = key
+
+    def enter(self) -> bool:
+        """See ``Gate``."""
+        return self._step.enter(self._key)
+
+    def leave(self, status: int, duration_s: float) -> None:
+        """See ``Gate``."""
+        self._step.release(self._key)

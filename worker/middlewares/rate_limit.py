@@ -7,9 +7,11 @@ come again.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import trio
 
+from shared.arena_block import Block
 from shared.cells import LimitCell
 from shared.config.middlewares import RateLimit
 from shared.units import format_duration
@@ -18,7 +20,7 @@ from worker.exchange import Exchange
 from worker.messages import Response
 from worker.middlewares.source import BY_CLIENT, make_source
 from worker.middlewares.state import StepState
-from worker.pipeline import Gate, Handler, open_gate
+from worker.pipeline import OPEN_GATE, Gate, Handler
 from worker.token_bucket import TokenBuckets, make_rate
 
 STATUS = 429
@@ -54,16 +56,30 @@ class RateLimitStep:
     def gate(self, exchange: Exchange) -> Gate:
         """Pass while there are tokens: see ``GatedStep``."""
         if self._buckets is None:
-            return open_gate
-        take, source, clock, block = self._buckets.take, self._source(exchange), self._clock, self._block
+            return OPEN_GATE
+        return _TokenGate(self._buckets, self._source(exchange), self._clock, self._block)
 
-        def pass_now() -> bool:
-            is_taken, _ = take(source, clock(), may_wait=False)
-            if is_taken:
-                block.add(LimitCell.PASSED)
-            return is_taken
 
-        return pass_now
+class _TokenGate(Gate):
+    """A token for each that enters, if there is one at once."""
+
+    __slots__ = ("_block", "_buckets", "_clock", "_source")
+    is_lossless = False
+
+    def __init__(
+        self, buckets: TokenBuckets, source: bytes, clock: Callable[[], float], block: Block
+    ) -> None:
+        self._buckets = buckets
+        self._source = source
+        self._clock = clock
+        self._block = block
+
+    def enter(self) -> bool:
+        """See ``Gate``."""
+        is_taken, _ = self._buckets.take(self._source, self._clock(), may_wait=False)
+        if is_taken:
+            self._block.add(LimitCell.PASSED)
+        return is_taken
 
 
 def _refusal(delay_s: float) -> Response:

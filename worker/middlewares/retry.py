@@ -28,7 +28,7 @@ from shared.headers import Headers
 from shared.status_ranges import StatusRanges
 from worker.exchange import Exchange
 from worker.messages import Body, Request, Response
-from worker.pipeline import Handler
+from worker.pipeline import OPEN_GATE, Gate, Handler
 from worker.replay import ContinuedBody, read_up_to
 
 SWITCHING_PROTOCOLS = 101
@@ -54,6 +54,10 @@ class RetryStep:
         finally:
             exchange.request.body = body  # the connection asks it how much was read
 
+    def gate(self, exchange: Exchange) -> Gate:
+        """Pass always; what may have to be tried again is no final answer: see ``GatedStep``."""
+        return _FinalAnswers(self._statuses) if self._options.status else OPEN_GATE
+
     async def _try(self, exchange: Exchange, call_next: Handler) -> Response:
         began = trio.current_time()
         make_body = await self._body_maker(exchange.request)
@@ -69,6 +73,7 @@ class RetryStep:
             if response is not None:
                 await response.body.aclose()
             exchange.end(kept_endings)
+            exchange.resumption = None  # the next try begins at the beginning
             exchange.upstream_status = None
             await trio.sleep(pause_s)
             untouched.restore(exchange.request)
@@ -132,6 +137,19 @@ class RetryStep:
             return 0.0
         growth = 2 ** (1 / (self._options.attempts - 1))
         return first_s * growth ** (number - 1) * (1 - _JITTER + 2 * _JITTER * self._random())
+
+
+class _FinalAnswers(Gate):
+    """Everyone may enter, but not every answer leaves."""
+
+    __slots__ = ("_statuses",)
+
+    def __init__(self, statuses: StatusRanges) -> None:
+        self._statuses = statuses
+
+    def is_final(self, status: int) -> bool:
+        """See ``Gate``."""
+        return status not in self._statuses
 
 
 class KeptBody:

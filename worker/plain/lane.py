@@ -177,7 +177,7 @@ class PlainLane:
     def resume(self, client: PlainClient, received: bytes) -> None:
         """The answer is not plain: let the general lane read it."""
         link, plan, target = self._part(client)
-        resumption = Resumption(plan.routes, target, link.connection, received)
+        resumption = Resumption(plan.routes, target, link.connection, received, None, self._elapsed_s(client))
         self.promote(client, client.raw_head, resumption)
 
     def fail(self, client: PlainClient, error: UpstreamError) -> None:
@@ -187,7 +187,7 @@ class PlainLane:
         if plan.may_repeat:
             self.promote(client, client.raw_head, Resumption(plan.routes))
         else:
-            resumption = Resumption(plan.routes, target, None, b"", error)
+            resumption = Resumption(plan.routes, target, None, b"", error, self._elapsed_s(client))
             self.promote(client, client.raw_head, resumption)
 
     def close(self, client: PlainClient, *, is_cut: bool = False) -> None:
@@ -229,7 +229,7 @@ class PlainLane:
 
     def start(self, client: PlainClient, plan: Plan, raw_head: bytes) -> None:
         """Send a request to a server, over a connection that is open already."""
-        if not plan.gate():
+        if plan.gates and not plan.enter():
             self.promote(client, raw_head)
             return
         target = plan.balancer.choose_plain(plan.exchange)
@@ -267,6 +267,8 @@ class PlainLane:
         now = self.now()
         target.note_answer(answer.status, client.first_byte_s)
         self._part(client)
+        if plan.gates:
+            plan.leave(answer.status, now - client.started)
         link.connection.give_back(answer.is_reusable)
         counts = self._counts
         counts.exchanges += 1
@@ -313,6 +315,7 @@ class PlainLane:
         else:
             target.note_end()
         link.connection.close()
+        plan.leave(answer.status if answer is not None else 0, self._elapsed_s(client))
         self._counts.exchanges += 1
         if self._access_log is not None:
             self._note_failure(client, plan, target.server.url, answer, error)
@@ -340,6 +343,9 @@ class PlainLane:
     def again(self, link: PlainLink) -> None:
         """The link has more to read, after others had their turn."""
         self._due.append(link)
+
+    def _elapsed_s(self, client: PlainClient) -> float:
+        return self.now() - client.started
 
     def _part(self, client: PlainClient) -> tuple[PlainLink, Plan, Target]:
         """Take the two connections of an exchange apart."""

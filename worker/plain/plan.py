@@ -17,7 +17,7 @@ from worker.exchange import Exchange
 from worker.forward import IDEMPOTENT, build_headers, target_for
 from worker.forwarded import is_upgrade, note_peer
 from worker.handling import check_options
-from worker.pipeline import Gate, GatedStep, SyncStep, open_gate
+from worker.pipeline import OPEN_GATE, Gate, GatedStep, SyncStep
 from worker.plain.answer import MAX_SHARED_ANSWERS, Answer, Answers
 from worker.plain.composer import Composer, Composition
 from worker.plain.records import blank_record
@@ -53,7 +53,7 @@ class Plan:
         routes, generation: what it is valid for.
         balancer: of the service.
         client_host, closes: see ``Reading``.
-        gate: asked for each exchange.
+        gates: what each exchange has to pass, and leaves again.
         may_repeat: whether it may be sent again when a kept connection turns out dead.
     """
 
@@ -66,7 +66,7 @@ class Plan:
         "client_host",
         "closes",
         "exchange",
-        "gate",
+        "gates",
         "generation",
         "may_repeat",
         "routes",
@@ -78,14 +78,14 @@ class Plan:
         routes: Routes,
         balancer: ServerBalancer,
         answers: Answers,
-        gate: Gate = open_gate,
+        gates: tuple[Gate, ...] = (),
     ) -> None:
         self.exchange = exchange = reading.exchange
         self.routes = routes
         self.balancer = balancer
         self.client_host = reading.client_host
         self.closes = reading.closes
-        self.gate = gate
+        self.gates = gates
         self.generation = exchange.generation
         self.may_repeat = exchange.request.method in IDEMPOTENT
         self._composition = reading.composition
@@ -120,7 +120,24 @@ class Plan:
 
     def answer_to(self, raw_head: bytes) -> Answer | None:
         """What becomes of a server's answer to it; None if it is not plain."""
-        return self._answers.get(raw_head, self.exchange, keep_alive=not self.closes)
+        answer = self._answers.get(raw_head, self.exchange, keep_alive=not self.closes)
+        if answer is not None and not all(gate.is_final(answer.status) for gate in self.gates):
+            return None
+        return answer
+
+    def enter(self) -> bool:
+        """Pass the gates; False if one is closed, and then it is as if nobody had come."""
+        for number, gate in enumerate(self.gates):
+            if not gate.enter():
+                for passed in self.gates[:number]:
+                    passed.leave(0, 0.0)
+                return False
+        return True
+
+    def leave(self, status: int, duration_s: float) -> None:
+        """The exchange is over: see ``Gate.leave``."""
+        for gate in self.gates:
+            gate.leave(status, duration_s)
 
 
 class Planner:
@@ -157,14 +174,14 @@ class Planner:
             exchange.route = route
             check_escapes(exchange.request, entrance.rules)
             check_options(exchange, route)
-            gate = _run_steps(route, exchange)
+            gates = _run_steps(route, exchange)
         except (ExchangeError, TableError):
             return None
-        if gate is None:
+        if gates is None:
             return None
         if not route.steps:
             return Plan(reading, routes, balancer, self._answers_to(reading))
-        return Plan(reading._replace(composition=None), routes, balancer, Answers(), gate)
+        return Plan(reading._replace(composition=None), routes, balancer, Answers(), gates)
 
     def _read(
         self, raw_head: bytes, entrance: Entrance, peer: Peer, routes: Routes, generation: int
@@ -206,23 +223,29 @@ def read_whole(raw_head: bytes, entrance: Entrance, peer: Peer, generation: int)
     return Reading(exchange, client_host, closes=not head.keep_alive)
 
 
-def _run_steps(route: Route, exchange: Exchange) -> Gate | None:
-    """Run the chain on a request. Returns its one gate; None if a step answers, waits, or is a second gate.
+def _run_steps(route: Route, exchange: Exchange) -> tuple[Gate, ...] | None:
+    """Run the chain on a request. Returns its gates; None if a step answers or waits.
 
-    Of two gates the second may close when the first has taken something already.
+    What one gate took is lost when the next one is closed; so the one that cannot give back stands last, and
+    there is no other of its kind.
     """
-    only = open_gate
+    gates: list[Gate] = []
     for step in route.steps:
-        if isinstance(step, SyncStep):
-            if step.on_request(exchange) is not None:
+        if isinstance(step, GatedStep):
+            gate = step.gate(exchange)
+            if gate is None:
                 return None
-            continue
-        gate = step.gate(exchange) if isinstance(step, GatedStep) else None
-        if gate is None or (only is not open_gate and gate is not open_gate):
+            if gate is not OPEN_GATE:
+                gates.append(gate)
+        elif isinstance(step, SyncStep) and step.on_request(exchange) is not None:
             return None
-        if gate is not open_gate:
-            only = gate
-    return only
+    if sum(not gate.is_lossless for gate in gates) > 1:
+        return None
+    return tuple(sorted(gates, key=_losses))
+
+
+def _losses(gate: Gate) -> bool:
+    return not gate.is_lossless
 
 
 def _plain_servers(route: Route) -> ServerBalancer | None:
