@@ -1,8 +1,9 @@
 """Looks at the heads of frames before the h2 library spends time on them. Pure.
 
-Two things are decided here. What a peer sends without content is counted and has a limit, because a frame of
-nine bytes costs the library 30 microseconds and may cost an answer. And GOAWAY is taken out and told apart:
-h2 closes its state machine on it, while the protocol lets open streams end (RFC 9113 section 6.8).
+Two things are decided here. What a peer sends without content is counted and has a limit, because a ping of
+17 bytes costs the library 6 microseconds (2026-11, 2 busy cores) and costs an answer. And GOAWAY is taken out
+and told apart: h2 closes its state machine on it, while the protocol lets open streams end (RFC 9113 section
+6.8).
 
 The result does not depend on where the bytes are split.
 """
