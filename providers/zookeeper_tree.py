@@ -182,11 +182,16 @@ class NodeTree:
             raise KazooTimeoutError("the client's thread for events is stuck")
 
     def _note(self, event: WatchedEvent) -> None:
-        """In the client's thread: a watch has fired."""
+        """In the client's thread: a watch has fired.
+
+        What changes below the alias's target is noted, so that no reading mixes old and new, but nobody is
+        woken: an alias is followed when it is written (spec v1 section 5f).
+        """
         if event.path:
             with self._lock:
                 self._marked.add(event.path)
-        self._on_event()
+        if self._content_root == self._base or event.path in (None, self._base, f"{self._base}/{ALIAS}"):
+            self._on_event()
 
 
 def _join(path: str, name: str) -> str:

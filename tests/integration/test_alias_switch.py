@@ -19,7 +19,7 @@ from tests.support.origins import echo, running_origin
 from tests.support.proxy import running_proxy
 from tests.support.vectors import vectors
 
-STORES = ("consul", "etcd-v2", "etcd-v3", "redis")
+STORES = ("boltdb", "consul", "etcd-v2", "etcd-v3", "redis", "zookeeper")
 PARTS = 6
 SEEN = 6
 """Configurations to be seen; they are written one after the other, by turns in two places, until then."""

@@ -125,6 +125,24 @@ def test_an_alias_switches_trees_and_what_is_not_in_force_is_not_watched(zookeep
     trio.run(main)
 
 
+def test_what_changes_below_the_alias_comes_into_force_with_it(zookeeper):
+    put(zookeeper, {f"/configs/one/{key}": "old" for key in KEYS})
+    put(zookeeper, {"/traefik/alias": "/configs/one"})
+
+    async def main():
+        async with store(zookeeper) as reader:
+            await reader.read()
+            await trio.to_thread.run_sync(put, zookeeper, {f"/configs/one/{key}": "new" for key in KEYS})
+            with trio.move_on_after(0.5) as waiting:
+                await reader.wait()
+            assert waiting.cancelled_caught
+            await trio.to_thread.run_sync(put, zookeeper, {"/traefik/alias": "/configs/one"})
+            await reader.wait()
+            assert set((await reader.read()).pairs.values()) == {b"new"}
+
+    trio.run(main)
+
+
 def test_writing_without_pause_into_the_tree_that_is_not_in_force_delays_nothing(zookeeper):
     put(zookeeper, {f"/configs/{name}/{key}": name for name in ("one", "two") for key in KEYS})
     put(zookeeper, {"/traefik/alias": "/configs/one"})

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,10 @@ class BoltKit(Kit):
 
     def write_half(self, route: Route) -> None:
         self.writer.put(dict(keys.half_of(keys.V1, self.root, route)))
+
+    def put(self, pairs: Mapping[str, str]) -> None:
+        """Write pairs in one transaction."""
+        self.writer.put(dict(pairs))
 
     def make_impatient(self, set_constant: Callable[[str, float], None]) -> None:
         set_constant("providers.boltdb.POLL_S", 0.05)
