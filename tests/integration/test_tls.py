@@ -129,18 +129,47 @@ def test_a_request_for_a_router_with_other_options_is_misdirected(tmp_path, orig
 
 
 def test_client_certificates(tmp_path, authority, origin):
-    """One host wants them, another does not; a router behind the first can pass them on."""
+    """Hosts that want them in several ways, and a server that is told about them."""
     (tmp_path / "ca.pem").write_text(authority.pem)
     mine = authority.issue("me").write(tmp_path, "me")
-    options = "tls:\n  options:\n    mutual: {clientAuth: {caFiles: [ca.pem]}}\n"
-    rules = routers(origin.url, open="Host(`open.test`)", mutual="Host(`mutual.test`)!mutual")
-    with running_proxy(tmp_path, dynamic=rules + options) as proxy:
+    theirs = Authority("Stranger").issue("me").write(tmp_path, "stranger")
+    options = """tls:
+  options:
+    mutual: {clientAuth: {caFiles: [ca.pem]}}
+    given: {clientAuth: {caFiles: [ca.pem], clientAuthType: VerifyClientCertIfGiven}}
+    any: {clientAuth: {clientAuthType: RequireAnyClientCert}}
+    asked: {clientAuth: {clientAuthType: RequestClientCert}}
+"""
+    wanted = ("open", "mutual", "given", "any", "asked")
+    rules = {name: f"Host(`{name}.test`)" + (f"!{name}" if name != "open" else "") for name in wanted}
+    text = routers(origin.url, **rules).replace("      service: origin\n", f"      service: origin\n{TELL}")
+    text += "  middlewares:\n    tell: {passTLSClientCert: {info: {subject: {commonName: true}}}}\n"
+    good = {
+        "open": {None, mine, theirs},
+        "mutual": {mine},
+        "given": {None, mine},
+        "any": {mine, theirs},
+        "asked": {None, mine, theirs},
+    }
+    with running_proxy(tmp_path, dynamic=text + options) as proxy:
+        for name, expected in good.items():
+            served = {
+                own
+                for own in (None, mine, theirs)
+                if is_served(proxy.address(), f"{name}.test", client_context(own=own))
+            }
+            assert served == expected, name
         with TlsConnection(proxy.address(), "mutual.test", client_context(own=mine)) as client:
-            assert client.request("GET", "/", host="mutual.test").status == 200
-        with TlsConnection(proxy.address(), "open.test") as client:
-            assert client.request("GET", "/", host="open.test").status == 200
+            for _ in range(3):  # the later ones through the plain lane
+                told = dict(client.request("GET", "/", host="mutual.test").json()["headers"])
+                assert told["X-Forwarded-Tls-Client-Cert-Info"] == "Subject%3D%22CN%3Dme%22"
+        with TlsConnection(proxy.address(), "open.test", client_context(own=mine)) as client:
             assert client.request("GET", "/", host="mutual.test").status == 421
-        assert not is_served(proxy.address(), "mutual.test")
+            told = dict(client.request("GET", "/", host="open.test").json()["headers"])
+            assert "X-Forwarded-Tls-Client-Cert-Info" not in told
+
+
+TELL = "      middlewares: [tell]\n"
 
 
 def is_served(address, name, context=None):

@@ -193,7 +193,7 @@ class PlainLane:
     def close(self, client: PlainClient, *, is_cut: bool = False) -> None:
         """The client is done; or cut, so that what it got cannot look complete."""
         self._forget_client(client)
-        if not is_cut and isinstance(client.sock, ssl.SSLSocket):
+        if not is_cut and not client.is_lingering and isinstance(client.sock, ssl.SSLSocket):
             say_goodbye(client.sock)
         client.sock.close()
         client.place.release()

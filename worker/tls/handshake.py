@@ -73,9 +73,9 @@ def _session(tls: ssl.SSLSocket, hello: ClientHello, choice: TlsChoice) -> TlsSe
 
 def _client_certificates(tls: ssl.SSLSocket) -> tuple[bytes, ...]:
     """What the client sent, its own certificate first."""
+    own = tls.getpeercert(binary_form=True)
+    if not own:
+        return ()
     inner: Any = tls._sslobj  # type: ignore[attr-defined]  # public from Python 3.13 on
-    chain = inner.get_unverified_chain() if inner is not None else None
-    if chain:
-        return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain)
-    own = tls.getpeercert(binary_form=True)  # of a resumed session only this one is known
-    return (own,) if own else ()
+    chain = [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in inner.get_unverified_chain() or ()]
+    return tuple(chain) or (own,)
