@@ -53,6 +53,7 @@ class ConsulStandIn:
         self.table = Table()
         self.catalog = Catalog(self.table)
         self.tokens: dict[str, tuple[str, ...]] | None = None
+        self.readers: set[str] = set()
         self.has_leader = True
         self.no_leader_s = 0.05
         self.requests = 0
@@ -108,8 +109,16 @@ class ConsulStandIn:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
+    def allow_write(self, token: str, key: str) -> bool:
+        """Whether a token may change a key.
+
+        Raises:
+            Refusal: there is no such token.
+        """
+        return self.allow(token, key) and token not in self.readers
+
     def allow(self, token: str, key: str) -> bool:
-        """Whether a token may do anything about a key.
+        """Whether a token may read a key.
 
         Raises:
             Refusal: there is no such token.
@@ -145,6 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         self._answer("DELETE")
+
+    def do_HEAD(self) -> None:
+        self._answer("HEAD")
 
     def do_POST(self) -> None:
         self._answer("POST")
@@ -189,7 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header("X-Consul-Knownleader", "true")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
     @property
     def _token(self) -> str:
@@ -285,7 +298,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) > MAX_VALUE_BYTES:
             words = f"Request body({len(body)} bytes) too large, max size: {MAX_VALUE_BYTES} bytes."
             raise Refusal(413, words)
-        if not self.stand_in.allow(self._token, key):
+        if not self.stand_in.allow_write(self._token, key):
             raise Refusal(403, "Permission denied")
         table = self.stand_in.table
         with table.changed:
@@ -295,7 +308,7 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, True, None
 
     def _delete(self, key: str, params: dict[str, str]) -> tuple[int, Any, None]:
-        if not self.stand_in.allow(self._token, key):
+        if not self.stand_in.allow_write(self._token, key):
             raise Refusal(403, "Permission denied")
         table = self.stand_in.table
         with table.changed:
@@ -319,7 +332,9 @@ class _Handler(BaseHTTPRequestHandler):
             words = f"Transaction contains too many operations ({len(operations)} > {MAX_OPERATIONS})"
             raise Refusal(413, words)
         for position, each in enumerate(operations):
-            if not self.stand_in.allow(self._token, each["KV"]["Key"]):
+            reads = each["KV"]["Verb"] in ("get", "get-tree", "check-not-exists")
+            may = self.stand_in.allow if reads else self.stand_in.allow_write
+            if not may(self._token, each["KV"]["Key"]):
                 what = {"OpIndex": position, "What": "Permission denied"}
                 return 409, {"Results": None, "Errors": [what]}, None
         try:
