@@ -136,7 +136,7 @@ class ConsulStore:
         self._root = root.strip("/")
         self._namespace = {"ns": namespace} if namespace else {}
         self._memory = memory
-        self._index = 0
+        self._index = self._count = 0
         self._waiting: _Reading | None = None
         self._targets: tuple[str, ...] = ()
 
@@ -147,7 +147,7 @@ class ConsulStore:
             ProviderError: Consul does not answer, refuses, or the alias does not stand still.
         """
         reading, self._waiting = self._waiting or await self._recurse(self._root), None
-        self._index = reading.index
+        self._index, self._count = reading.index, len(reading.entries)
         if reading.entries:
             self._memory.seen_key = reading.entries[-1].key
         else:
@@ -192,8 +192,8 @@ class ConsulStore:
             if reading.index < index:
                 self._index = 0
                 return
-            if reading.index > index:
-                self._waiting = reading
+            if reading.index > index or len(reading.entries) != self._count:
+                self._waiting = reading  # a token that lost its rights sees less, at the same index
                 return
 
     async def _read_targets(self) -> tuple[str | None, _Reading]:

@@ -5,6 +5,7 @@ The words are ours or the server's, never the client library's: those quote URLs
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -165,7 +166,10 @@ async def open_api(
     """
     url = parse_endpoint(provider, endpoint, is_tls=tls is not None)
     verify: ssl.SSLContext = await trio.to_thread.run_sync(make_client_context, provider, tls)
+    if url.username and user is None:
+        user = (url.username, url.password)
     auth = httpx.BasicAuth(*user) if user is not None else None
+    url = url.copy_with(userinfo=b"")  # the client logs URLs
     async with httpx.AsyncClient(
         base_url=url,
         verify=verify,
@@ -216,8 +220,8 @@ def _reason(error: httpx.HTTPError) -> str:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate was refused: {cause.verify_message}"
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
         if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
         else:

@@ -7,6 +7,7 @@ those may hold passwords.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -175,7 +176,7 @@ def _reason(error: BaseException) -> str:
             return f"its certificate was refused: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
             return "it does not speak TLS as we do"
-        if isinstance(cause, OSError) and cause.errno and cause.strerror:
-            return cause.strerror
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
         cause = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__
     return "cannot connect"

@@ -42,11 +42,16 @@ class RedisServer:
 
     def ask(self, *commands: tuple[str, ...]) -> list[Any]:
         """Send commands on one connection and return their replies, which must not be errors."""
-        reader, replies = hiredis.Reader(), []
         login = [("AUTH", *self.admin)] if self.admin else []
-        with socket.create_connection(("127.0.0.1", self.port.number), timeout=30) as connection:
-            connection.sendall(b"".join(hiredis.pack_command(each) for each in (*login, *commands)))
-            while len(replies) < len(login) + len(commands):
+        return self.ask_at(self.port.number, *login, *commands)[len(login) :]
+
+    @staticmethod
+    def ask_at(port: int, *commands: tuple[str, ...]) -> list[Any]:
+        """The same, of whatever speaks Redis's language at a port."""
+        reader, replies = hiredis.Reader(), []
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(b"".join(hiredis.pack_command(each) for each in commands))
+            while len(replies) < len(commands):
                 reply = reader.gets()
                 if reply is False:
                     data = connection.recv(65_536)
@@ -55,7 +60,7 @@ class RedisServer:
                     continue
                 assert not isinstance(reply, hiredis.ReplyError), reply
                 replies.append(reply)
-        return replies[len(login) :]
+        return replies
 
     def _answers(self) -> bool:
         try:
