@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import trio
 
 from providers.api_client import ANSWER_TIMEOUT_S, ApiClient, Endpoint, open_client, parse_endpoint
@@ -28,8 +29,9 @@ from providers.consul_services import (
     translate_v1,
     workloads_v2,
 )
-from providers.labels_constraints import tag_constraints, tag_expression
+from providers.labels_constraints import tag_expression
 from providers.labels_rules_v2 import V2Rules, translate_v2
+from providers.labels_settings import v1_tag_test
 from providers.labels_template import compile_template
 from providers.labels_template_functions import FUNCTIONS
 from providers.listing import ListingProvider, Source, Translate
@@ -96,22 +98,21 @@ def _make_v1(settings: ConsulCatalogSettings, config: StaticConfig) -> ListingPr
     assert config.v1 is not None, "asked for v1"
     v1 = config.v1.consul_catalog
     assert v1 is not None, "asked for v1"
-    tests = (
-        tag_constraints("constraints", config.v1.constraints),
-        tag_constraints("consulCatalog.constraints", v1.constraints),
-    )
     rules = CatalogRulesV1(
         v1.domain,
         v1.prefix,
         v1.exposed_by_default,
         compile_template("consulCatalog.frontEndRule", v1.front_end_rule, {**FUNCTIONS, **_V1_FUNCTIONS}),
-        lambda tags: all(test(tags) for test in tests),
+        v1_tag_test(config, "consulCatalog", v1),
     )
 
     def make_translate(instances: list[Instance]) -> Translate:
         routes = read_routing_table()
         return lambda: translate_v1("consul_catalog", instances, rules, routes)
 
+    if v1.tls is not None and settings.endpoint.tls is None:
+        where = msgspec.structs.replace(settings.endpoint, tls=v1.tls, scheme="https")
+        settings = msgspec.structs.replace(settings, endpoint=where)
     return _make("consul_catalog", "consulCatalog", settings, "", make_translate, _PASSING, v1.watch)
 
 

@@ -19,9 +19,10 @@ from providers.api_client import ApiClient, lines, open_client, parse_endpoint
 from providers.base import Provider
 from providers.docker_containers import LOOPBACK, ContainerView, read_containers
 from providers.labels import LabelDocument, Workload
-from providers.labels_constraints import label_constraints, tag_constraints
+from providers.labels_constraints import label_constraints
 from providers.labels_containers_v1 import V1Rules, translate_containers
 from providers.labels_rules_v2 import V2Rules, translate_v2
+from providers.labels_settings import v1_tag_test
 from providers.labels_template import compile_template
 from providers.listing import ListingProvider, Source, Translate
 from providers.reachability import read_routing_table
@@ -101,11 +102,7 @@ def translation(
     """
     if config.v1 is not None and config.v1.docker is not None:
         v1 = config.v1.docker
-        tests = (
-            tag_constraints("constraints", config.v1.constraints),
-            tag_constraints("docker.constraints", v1.constraints),
-        )
-        v1_rules = V1Rules(v1.domain, v1.exposed_by_default, lambda tags: all(test(tags) for test in tests))
+        v1_rules = V1Rules(v1.domain, v1.exposed_by_default, v1_tag_test(config, "docker", v1))
         return lambda workloads, found: translate_containers(provider, workloads, v1_rules, found)
     rules = V2Rules(
         settings.exposed_by_default,

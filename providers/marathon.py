@@ -17,7 +17,7 @@ import trio
 from providers.api_client import ApiClient, ApiError, Endpoint, open_client, parse_endpoint
 from providers.base import Provider
 from providers.event_stream import ServerEvent, events
-from providers.labels_constraints import tag_constraints
+from providers.labels_settings import v1_tag_test
 from providers.listing import ListingProvider, Source, Translate, Translated
 from providers.marathon_apps import MarathonRules, read_apps, translate_apps
 from providers.reachability import read_routing_table
@@ -57,14 +57,10 @@ def make_providers(config: StaticConfig, static_document: Document | None) -> li
     assert config.v1 is not None, "the registry asks only for sections that are there"
     settings = config.v1.marathon
     assert settings is not None, "the registry asks only for sections that are there"
-    tests = (
-        tag_constraints("constraints", config.v1.constraints),
-        tag_constraints("marathon.constraints", settings.constraints),
-    )
     rules = MarathonRules(
         domain=settings.domain,
         exposed_by_default=settings.exposed_by_default,
-        takes_tags=lambda tags: all(test(tags) for test in tests),
+        takes_tags=v1_tag_test(config, "marathon", settings),
         groups_as_sub_domains=settings.groups_as_sub_domains,
         lb_compatibility=settings.marathon_lb_compatibility,
         force_task_hostname=settings.force_task_hostname,

@@ -16,7 +16,7 @@ import trio
 
 from providers.api_client import ApiClient, ApiError, Endpoint, open_client
 from providers.base import Provider
-from providers.labels_constraints import tag_constraints
+from providers.labels_settings import v1_tag_test
 from providers.listing import ListingProvider, Source, Translate, Translated
 from providers.marathon import parse_endpoints
 from providers.mesos_state import IP_SOURCES, MesosRules, read_state, read_tasks, translate_tasks
@@ -43,14 +43,10 @@ def make_providers(config: StaticConfig, static_document: Document | None) -> li
     assert config.v1 is not None, "the registry asks only for sections that are there"
     settings = config.v1.mesos
     assert settings is not None, "the registry asks only for sections that are there"
-    tests = (
-        tag_constraints("constraints", config.v1.constraints),
-        tag_constraints("mesos.constraints", settings.constraints),
-    )
     rules = MesosRules(
         domain=settings.domain,
         exposed_by_default=settings.exposed_by_default,
-        takes_tags=lambda tags: all(test(tags) for test in tests),
+        takes_tags=v1_tag_test(config, "mesos", settings),
         groups_as_sub_domains=settings.groups_as_sub_domains,
         ip_sources=_ip_sources(settings.ip_sources),
     )

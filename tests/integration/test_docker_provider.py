@@ -1,8 +1,9 @@
 """The Docker provider against a real engine: labels of both eras, events, restarts, TLS, the whole proxy."""
 
-import http.client
+import shlex
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from providers.docker import make_providers
 from shared.config.dynamic_reading import read_dynamic
 from shared.config.sources import load_static
 from tests.support.certificates import make_authority, make_pair
-from tests.support.docker_engine import docker_engine, missing_part
+from tests.support.clients import get
+from tests.support.docker_engine import IMAGE, docker_engine, missing_part
+from tests.support.pages import example, proxied, until_served
 from tests.support.ports import reserve_port
-from tests.support.proxy import running_proxy
 from tests.support.snapshots import condition_met, heard
 
 pytestmark = [
@@ -200,45 +202,21 @@ def test_without_watching_only_a_reread_looks_again(engine, tmp_path):
     trio.run(main)
 
 
-def ask(proxy, host):
-    connection = http.client.HTTPConnection(*proxy.address(), timeout=30)
-    try:
-        connection.request("GET", "/", headers={"Host": host})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
-@pytest.mark.parametrize(
-    ("static", "labels", "service"),
-    [
-        (
-            "entryPoints: {{web: {{address: '127.0.0.1:{web}'}}}}\n"
-            "providers: {{docker: {{endpoint: '{engine}', defaultRule: 'Host(`{{{{ .Name }}}}.test`)'}}}}\n",
-            {"traefik.http.services.web.loadbalancer.server.port": "{port}"},
-            "web@docker",
-        ),
-        (
-            "defaultEntryPoints: [web]\nentryPoints: {{web: {{address: '127.0.0.1:{web}'}}}}\n"
-            "docker: {{endpoint: '{engine}', domain: test}}\n",
-            {"traefik.port": "{port}", "traefik.frontend.priority": "5"},
-            "backend-shop@docker",
-        ),
-    ],
-    ids=["v2", "v1"],
-)
-def test_a_proxy_serves_what_labels_say(engine, tmp_path, static, labels, service):
-    with reserve_port() as port:
-        written = {label: value.format(port=port.number) for label, value in labels.items()}
-        httpd = ("/bin/busybox", "httpd", "-f", "-p", f"127.0.0.1:{port.number}", "-h", "/www")
-        engine.run("shop", written, "--network=host", command=httpd)
-        with running_proxy(
-            tmp_path, static=lambda ports: static.format(engine=engine.endpoint, **ports), workers=1
-        ) as proxy:
-            assert ask(proxy, "shop.test") == (200, "hello\n")
-            assert service in proxy.command("routes").stdout
-            engine.run("bad", {**written, "traefik.enable": "false"}, "--network=host")
-            engine.remove("shop")
-            proxy.reload()
-            assert ask(proxy, "shop.test")[0] == 404
+@pytest.mark.parametrize("number", [0, 1], ids=["v2", "v1"])
+def test_the_example_of_the_page(engine, tmp_path, number):
+    static, commands = example("docker", number)
+    with ExitStack() as stack:
+        for port in ("9001", "9002"):
+            commands = commands.replace(f":{port}:", f":{stack.enter_context(reserve_port()).number}:")
+        proxy = proxied(stack, tmp_path, static.replace("unix:///var/run/docker.sock", engine.endpoint))
+        for line in commands.splitlines():
+            words = shlex.split(line)[1:]
+            if words[-1] == "nginx":
+                words[-1:] = [IMAGE, "/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"]
+            engine(*words)
+        engine("exec", "shop-2", "/bin/sh", "-c", "echo two >/www/index.html")
+        until_served(proxy, "/api/index.html", (lambda reply: reply.body.content, {b"hello\n", b"two\n"}))
+        assert proxy.status()["problems"] == []
+        engine.remove("shop-1", "shop-2")
+        proxy.reload()
+        assert get(proxy.address(), "/api/index.html", host="shop.example").status == 404

@@ -1,10 +1,14 @@
 """The swarm provider against a real swarm of one node: services in the host's network, and an overlay."""
 
+import shlex
+from contextlib import ExitStack
+
 import pytest
 import trio
 
-from tests.support.docker_engine import docker_engine, missing_part
+from tests.support.docker_engine import IMAGE, docker_engine, missing_part
 from tests.support.following import following
+from tests.support.pages import example, proxied, until_served
 from tests.support.ports import reserve_port
 
 pytestmark = [
@@ -89,3 +93,17 @@ def test_an_overlay_that_the_proxy_is_not_in_is_said(swarm, tmp_path):
             assert await provider.routes() == {}
 
     trio.run(main)
+
+
+def test_the_example_of_the_page(swarm, tmp_path):
+    static, commands = example("swarm")
+    with ExitStack() as stack:
+        port = stack.enter_context(reserve_port())
+        proxy = proxied(stack, tmp_path, static.replace("unix:///var/run/docker.sock", swarm.endpoint))
+        words = shlex.split(commands.replace("9001", str(port.number)))[1:]
+        assert words[:2] == ["service", "create"]
+        words[2:2] = ["--detach", "--no-resolve-image", "--stop-grace-period=1s"]
+        words[-1:] = [IMAGE, "/bin/busybox", "httpd", "-f", "-p", f"127.0.0.1:{port.number}", "-h", "/www"]
+        swarm(*words)
+        until_served(proxy, "/api/index.html", (lambda reply: reply.body.content, {b"hello\n"}))
+        assert proxy.status()["problems"] == []

@@ -48,7 +48,9 @@ class DockerEngine:
         return f"unix://{self.socket}"
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; nothing if it runs."""
+        if self._process is not None:
+            return
         folder = self.folder
         command = [
             "dockerd",
@@ -110,7 +112,7 @@ class DockerEngine:
     def remove_all(self) -> None:
         """Kill and remove every container, and the networks that were made (their devices are the host's)."""
         self.remove(*self("ps", "--all", "--quiet").split())
-        networks = self("network", "ls", "--filter=type=custom", "--quiet").split()
+        networks = self("network", "ls", "--filter=type=custom", "--filter=driver=bridge", "--quiet").split()
         if networks:
             self("network", "rm", *networks)
 
@@ -142,9 +144,12 @@ def docker_engine(*more: str, live_restore: bool = True) -> Iterator[DockerEngin
     engine = DockerEngine(folder, more, live_restore)
     try:
         engine.start()
-        _make_image(engine)
-        yield engine
-        engine.remove_all()
+        try:
+            _make_image(engine)
+            yield engine
+        finally:
+            engine.start()  # a test may have left it stopped; containers can only be removed by it
+            engine.remove_all()
     finally:
         engine.stop()
         _unmount(folder)

@@ -16,7 +16,6 @@ KITS = {
     "consul": "tests.support.kits.consul:ConsulKit",
     "consul-v1": "tests.support.kits.consul:ConsulV1Kit",
     "docker": "tests.support.kits.docker:DockerKit",
-    "docker-v1": "tests.support.kits.docker:DockerV1Kit",
     "marathon": "tests.support.kits.marathon:MarathonKit",
     "mesos": "tests.support.kits.mesos:MesosKit",
     "etcd-v3": "tests.support.kits.etcd:EtcdV3Kit",

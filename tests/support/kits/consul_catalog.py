@@ -16,7 +16,7 @@ class CatalogKit(Kit):
 
     provider = "consulcatalog"
     labelling = labelled.V2
-    many = 300
+    many = 100
     is_written_by_parts = False
 
     def __init__(self, folder: Path) -> None:

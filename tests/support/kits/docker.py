@@ -16,7 +16,6 @@ class DockerKit(Kit):
     """v2's labels, on containers in the host's network; a container that is only created is half a route."""
 
     provider = "docker"
-    labelling = labelled.V2
     many = 8
     has_passwords = False
 
@@ -76,7 +75,7 @@ class DockerKit(Kit):
         self.engine.remove(*map(_name, routes))
 
     def spoil(self, route: Route) -> str:
-        label, value = self.labelling.spoilt(route)
+        label, value = labelled.V2.spoilt(route)
         self.engine.remove(_name(route))
         self.engine.run(_name(route), {**self._labels(route), label: value}, "--network=host")
         return f"container {_name(route)}: label {label}"
@@ -90,19 +89,7 @@ class DockerKit(Kit):
 
     def _labels(self, route: Route) -> dict[str, str]:
         port = {f"traefik.http.services.{route.name}.loadbalancer.server.port": str(labelled.port_of(route))}
-        return {**self.labelling.labels(route), **port}
-
-
-class DockerV1Kit(DockerKit):
-    """v1's labels."""
-
-    labelling = labelled.V1
-
-    def settings(self, host: str, port: int, password: str = "") -> str:
-        return f'[docker]\nendpoint = "tcp://{host}:{port}"\ndomain = "test"\n'
-
-    def _labels(self, route: Route) -> dict[str, str]:
-        return {**self.labelling.labels(route), "traefik.port": str(labelled.port_of(route))}
+        return {**labelled.V2.labels(route), **port}
 
 
 def _name(route: Route) -> str:

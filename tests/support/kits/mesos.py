@@ -15,7 +15,7 @@ class MesosKit(Kit):
     """v1's labels; a task that is still being staged is half a route."""
 
     provider = "mesos"
-    many = 1_000
+    many = 500
     has_passwords = False
 
     def __init__(self, folder: Path) -> None:
