@@ -152,10 +152,11 @@ class Master:
 
     async def put_rules(self, provider: str, document: Document) -> Outcome:
         """Let the REST provider say this from now on; returns when it is live everywhere, or is not."""
-        for each in self._providers:
-            if isinstance(each, RestProvider) and each.name == provider:
-                each.put(document)
-                return await self.reloader.apply_now(provider)
+        async with self._changing:  # a change of static settings makes a new provider, which must have it too
+            for each in self._providers:
+                if isinstance(each, RestProvider) and each.name == provider:
+                    each.put(document)
+                    return await self.reloader.apply_now(provider)
         return Outcome(self.supervisor.tables.current, reason=f"there is no provider {provider} any more")
 
     async def scale(self, wanted: int) -> str:

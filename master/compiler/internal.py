@@ -34,7 +34,7 @@ def internal_objects(static: StaticConfig, found: Diagnostics) -> HttpConfig:
     if static.v1 is not None and static.v1.web is not None:
         _add_web(static.v1.web, routers, middlewares)
     elif static.providers.rest is not None and static.providers.rest.insecure:
-        routers["rest"] = _rest_router("PathPrefix(`/api/providers`)", ())
+        routers["rest"] = _rest_router("PathPrefix(`/api/providers`)", (), _rest_entry_point(static))
     for name, entry_point in static.entry_points.items():
         redirections = entry_point.http.redirections
         if redirections is not None and redirections.entry_point is not None:
@@ -76,9 +76,16 @@ def _digest_auth(auth: V1Auth) -> DigestAuth:
     )
 
 
-def _rest_router(rule: str, middlewares: tuple[str, ...]) -> Router:
+def _rest_entry_point(static: StaticConfig) -> str:
+    """v1.5's ``[rest]`` may name another one."""
+    section = static.v1.rest if static.v1 is not None else None
+    named = [value for key, value in (section or {}).items() if key.casefold() == "entrypoint"]
+    return str(named[0]) if named else OWN_ENTRY_POINT
+
+
+def _rest_router(rule: str, middlewares: tuple[str, ...], entry_point: str = OWN_ENTRY_POINT) -> Router:
     return Router(
-        entry_points=(OWN_ENTRY_POINT,),
+        entry_points=(entry_point,),
         rule=rule,
         rule_syntax="v3",
         priority=TOP_PRIORITY,

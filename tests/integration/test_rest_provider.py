@@ -4,6 +4,7 @@ import base64
 import json
 import ssl
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from tests.support.proxy import running_proxy
 from tests.support.vectors import all_vectors
 
 ROUNDS = 12
+V1 = {"static_name": "traefik.toml", "entrypoints": ("web", "traefik")}
 PASSWORD = "correct horse"
 THROTTLED = "\nproviders: {providersThrottleDuration: 60s, rest: {insecure: true}}\nlog: {level: INFO}\n"
 
@@ -140,6 +142,42 @@ def test_what_was_put_survives_reload_and_changed_static_settings(tmp_path):
         assert get(proxy.address(), "/", host="a.test").status == 200
 
 
+def test_nothing_that_was_put_is_lost_to_a_change_of_static_settings_at_the_same_time(tmp_path):
+    with (
+        running_origin(echo("one")) as one,
+        running_origin(echo("two")) as two,
+        running_proxy(tmp_path, static=v2_static, entrypoints=("web", "traefik"), workers=1) as proxy,
+    ):
+        written = proxy.static_file.read_text()
+        assert put(proxy, "rest", v2_rules("one", one.url)).status == 200
+        for wanted, origin in (("two", two), ("one", one)):
+            proxy.static_file.write_text(f"{written}ping: {{terminatingStatusCode: {500 + len(wanted)}}}\n")
+            written += "# changed\n"
+            with ThreadPoolExecutor() as pool:
+                reloaded = pool.submit(proxy.reload)
+                answers = [put(proxy, "rest", v2_rules(wanted, origin.url)) for _ in range(5)]
+                reloaded.result()
+            assert {each.status for each in answers} == {200}
+            assert get(proxy.address(), "/", host="a.test").json()["name"] == wanted
+
+
+def test_v15_rest_section_names_its_entrypoint(tmp_path):
+    def static(ports):
+        return (
+            f"defaultEntryPoints = ['http']\n[entryPoints.http]\naddress = '127.0.0.1:{ports['web']}'\n"
+            f"[entryPoints.admin]\naddress = '127.0.0.1:{ports['traefik']}'\n[rest]\nentryPoint = 'admin'\n"
+        )
+
+    with (
+        running_origin(echo("one")) as one,
+        running_proxy(tmp_path, static=static, **V1) as proxy,
+    ):
+        assert put(proxy, "rest", v1_rules(one.url)).status == 200
+        assert get(proxy.address(), "/", host="a.test").json()["name"] == "one"
+        wrong = put(proxy, "web", {})
+        assert "Only 'rest' provider can be updated" in text(wrong)
+
+
 def test_other_names_methods_and_paths(tmp_path):
     with running_proxy(tmp_path, static=v2_static, entrypoints=("web", "traefik")) as proxy:
         other = put(proxy, "file", {})
@@ -189,9 +227,6 @@ def test_rest_internal_without_the_provider_is_refused(tmp_path):
     with running_proxy(tmp_path, dynamic=rules) as proxy:
         assert get(proxy.address(), "/x", host="x").status == 404
         proxy.wait_for_log("rest is not enabled")
-
-
-V1 = {"static_name": "traefik.toml", "entrypoints": ("web", "traefik")}
 
 
 def test_v1_web_answers_with_the_document_of_get_api(tmp_path):

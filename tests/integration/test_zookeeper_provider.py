@@ -11,6 +11,7 @@ from providers.zookeeper import ZooKeeperConnector
 from shared.config.static_providers import ZooKeeperSettings
 from tests.support.following import following
 from tests.support.kits.zookeeper import ZooKeeperKit, ZooKeeperServer
+from tests.support.ports import reserve_port
 
 KEYS = ("http/routers/a/rule", "http/services/b/loadBalancer/servers/0/url", "tls/options/z/minVersion")
 READINGS = 40
@@ -210,6 +211,23 @@ def test_v1_layout_of_the_v1_section(zookeeper, tmp_path):
             moved = {"/traefik/backends/b/servers/s/url": "http://127.0.0.1:8002"}
             await trio.to_thread.run_sync(put, zookeeper, moved)
             await provider.until_routes({"a.test": ["http://127.0.0.1:8002"]})
+
+    trio.run(main)
+
+
+def test_any_server_of_the_ensemble_will_do(zookeeper, tmp_path):
+    pairs = {
+        "/traefik/http/routers/a/rule": "Host(`a.test`)",
+        "/traefik/http/routers/a/service": "a",
+        "/traefik/http/services/a/loadBalancer/servers/0/url": "http://127.0.0.1:8001",
+    }
+    put(zookeeper, pairs)
+
+    async def main():
+        with reserve_port() as nobody:
+            servers = f'"127.0.0.1:{nobody.number}", "127.0.0.1:{zookeeper.port.number}"'
+            async with following(f"[providers.zooKeeper]\nendpoints = [{servers}]\n", tmp_path) as provider:
+                await provider.until_routes({"a.test": ["http://127.0.0.1:8001"]})
 
     trio.run(main)
 
