@@ -201,3 +201,32 @@ def test_draining_without_sessions_ends_at_once():
         await bench.sessions.run()
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("0.0.0.0", "127.0.0.9"), ("::", "127.0.0.9"), ("::", "::1"), ("127.0.0.1", "127.0.0.1")],
+)
+def test_answers_come_from_the_address_that_was_asked(host, asked):
+    async def test(bench):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bench.listener = bench.stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        if host == "::":
+            bench.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bench.listener.bind((host, 0))
+        bench.listener.setblocking(False)
+        bench.sessions = UdpSessions(bench.listener, "dns", 60.0, lambda: bench.route)
+        async with bench.running():
+            for _ in range(2):
+                client = bench.stack.enter_context(
+                    socket.socket(socket.AF_INET6 if ":" in asked else socket.AF_INET, socket.SOCK_DGRAM)
+                )
+                client.setblocking(False)
+                client.connect((asked, bench.listener.getsockname()[1]))  # hears nobody else
+                client.send(b"q")
+                _, session = await receive(bench.server)
+                bench.server.sendto(b"a", session)
+                assert (await receive(client))[0] == b"a"
+            assert bench.sessions.count == 2
+
+    run(test)

@@ -4,7 +4,7 @@ At an entrypoint that HTTP shares, the order is that of spec v2 section 6.1. Wit
 that matches, else HTTP. With TLS: HTTP routers that name this host; TCP routers but for HostSNI(`*`); HTTP
 routers that name no host; HostSNI(`*`); and if nobody wants it HTTP, which answers 404.
 
-Routers are looked through in match order, one after the other (not indexed).
+Routers with TLS are found by name (``worker.tcp.index``); those without have no name and are few.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from enum import Enum, auto
 from shared.rules.predicates import Predicate, compile_predicate
 from shared.table.stream_routes import TcpContent, TcpEntrance, TcpMiddlewareEntry, TcpRouterEntry
 from worker.tcp.facts import Facts
+from worker.tcp.index import NameIndex
 from worker.tcp.services import TcpEndpoint
 from worker.tcp.steps import TcpStep
 
@@ -65,10 +66,11 @@ class TcpRoutes:
 
     def __init__(self, entrance: TcpEntrance, routes: Sequence[TcpRoute]) -> None:
         self._plain = [each for each in routes if each.entry.tls == "plain"]
-        self._secure = [each for each in routes if each.entry.tls != "plain"]
+        secure = [each for each in routes if each.entry.tls != "plain"]
+        self._secure = NameIndex([(each.entry.condition, each) for each in secure])
         self._https_hosts = frozenset(host.removesuffix(".") for host in entrance.https_hosts)
         self._https_catches_all = entrance.has_https_catch_all
-        self.needs_hello = bool(self._secure) or entrance.has_https
+        self.needs_hello = bool(secure) or entrance.has_https
 
     def match_plain(self, facts: Facts) -> TcpRoute | Onward:
         """Who has a connection without TLS, or one of which nothing is known yet."""
@@ -85,7 +87,7 @@ class TcpRoutes:
 
     def match_secure_tcp(self, facts: Facts) -> TcpRoute | None:
         """The TCP router for a ClientHello, as if there were no HTTP."""
-        return next((each for each in self._secure if each.holds(facts)), None)
+        return next((each for each in self._secure.candidates(facts.host) if each.holds(facts)), None)
 
     def _is_https(self, host: str) -> bool:
         return bool(host) and (

@@ -28,6 +28,7 @@ import trio
 
 from shared.addresses import parse_ip
 from shared.cells import ServerCell
+from worker.udp.datagrams import ClientAddress, Way, open_datagrams
 from worker.udp.services import UdpRoute, UdpTarget
 
 logger = logging.getLogger(__name__)
@@ -47,28 +48,34 @@ COMPLAINT_INTERVAL_S = 60.0
 SWEEPS_PER_TIMEOUT = 10
 """How often idle sessions are looked for (spec v2 section 6.3)."""
 
-ClientAddress = tuple[str, int] | tuple[str, int, int, int]
+_Key = tuple[ClientAddress, Way]
 
 
 class Session:
     """One client's datagrams to one server.
 
     Attributes:
-        client: where answers go.
+        client, way: where answers go, and from which address.
         target: the server.
         sock: towards it; None while its name is looked up.
         waiting: what the client sent meanwhile.
         last_active: when either side sent last.
     """
 
-    __slots__ = ("client", "last_active", "sock", "target", "waiting")
+    __slots__ = ("client", "last_active", "sock", "target", "waiting", "way")
 
-    def __init__(self, client: ClientAddress, target: UdpTarget, now: float) -> None:
+    def __init__(self, client: ClientAddress, way: Way, target: UdpTarget, now: float) -> None:
         self.client = client
+        self.way = way
         self.target = target
         self.sock: socket.socket | None = None
         self.waiting: list[bytes] = []
         self.last_active = now
+
+    @property
+    def key(self) -> _Key:
+        """By what it is found."""
+        return self.client, self.way
 
 
 class UdpSessions:
@@ -91,11 +98,12 @@ class UdpSessions:
         limit: int = MAX_SESSIONS,
     ) -> None:
         self._listener = listener
+        self._datagrams = open_datagrams(listener)
         self._name = name
         self._timeout_s = timeout_s
         self._find_route = find_route
         self._limit = limit
-        self._sessions: OrderedDict[ClientAddress, Session] = OrderedDict()  # the longest silent first
+        self._sessions: OrderedDict[_Key, Session] = OrderedDict()  # the longest silent first
         self._by_fd: dict[int, Session] = {}
         self._epoll = select.epoll()
         self._buffer = memoryview(bytearray(MAX_DATAGRAM_BYTES))
@@ -115,13 +123,13 @@ class UdpSessions:
             await trio.lowlevel.wait_readable(self._listener)
             for _ in range(DATAGRAMS_PER_TURN):
                 try:
-                    size, client = self._listener.recvfrom_into(self._buffer)
+                    size, client, way = self._datagrams.receive_into(self._buffer)
                 except BlockingIOError:
                     break
                 except OSError as error:  # news about an earlier answer, such as an unreachable client
                     logger.debug("entrypoint %s: %s", self._name, error)
                     continue
-                self._take(client, self._buffer[:size])
+                self._take((client, way), self._buffer[:size])
 
     async def run(self) -> None:
         """Pass answers on and end idle sessions, until drained or cancelled."""
@@ -142,18 +150,18 @@ class UdpSessions:
         self._is_draining = True
         self._note_end()
 
-    def _take(self, client: ClientAddress, data: memoryview) -> None:
-        session = self._sessions.get(client) or self._begin(client)
+    def _take(self, key: _Key, data: memoryview) -> None:
+        session = self._sessions.get(key) or self._begin(key)
         if session is None:
             return
         session.last_active = trio.current_time()
-        self._sessions.move_to_end(client)
+        self._sessions.move_to_end(key)
         if session.sock is not None:
             self._send(session, data)
         elif len(session.waiting) < MAX_WAITING:
             session.waiting.append(bytes(data))
 
-    def _begin(self, client: ClientAddress) -> Session | None:
+    def _begin(self, key: _Key) -> Session | None:
         if len(self._sessions) >= self._limit:
             self._complain()
             return None
@@ -161,7 +169,7 @@ class UdpSessions:
         target = route.endpoint.choose() if route is not None else None
         if target is None:
             return None
-        session = Session(client, target, trio.current_time())
+        session = Session(*key, target, trio.current_time())
         if parse_ip(target.host) is not None:
             if not self._connect(session, target.host):
                 return None
@@ -169,7 +177,7 @@ class UdpSessions:
             return None
         else:
             self._nursery.start_soon(self._resolve, session)
-        self._sessions[client] = session
+        self._sessions[key] = session
         target.block.add(ServerCell.REQUESTS)
         target.block.add(ServerCell.IN_FLIGHT)
         return session
@@ -183,7 +191,7 @@ class UdpSessions:
             logger.warning("server %s of entrypoint %s has no address: %s", target.address, self._name, error)
             self._end(session)
             return
-        if self._sessions.get(session.client) is not session:
+        if self._sessions.get(session.key) is not session:
             return  # it ended meanwhile
         if not self._connect(session, str(found[0][4][0])):
             self._end(session)
@@ -243,9 +251,9 @@ class UdpSessions:
                 self._fail(session, error)
                 return
             session.last_active = trio.current_time()
-            self._sessions.move_to_end(session.client)
+            self._sessions.move_to_end(session.key)
             with contextlib.suppress(OSError):  # its network takes none now: dropped
-                self._listener.sendto(self._buffer[:size], session.client)
+                self._datagrams.send(self._buffer[:size], session.client, session.way)
                 session.target.block.add(ServerCell.BYTES_OUT, size)
 
     async def _sweep(self) -> None:
@@ -265,9 +273,9 @@ class UdpSessions:
         self._end(session)
 
     def _end(self, session: Session) -> None:
-        if self._sessions.get(session.client) is not session:
+        if self._sessions.get(session.key) is not session:
             return
-        del self._sessions[session.client]
+        del self._sessions[session.key]
         if session.sock is not None:
             del self._by_fd[session.sock.fileno()]
             session.sock.close()  # which takes it out of the epoll instance, as nobody else has it
