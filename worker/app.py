@@ -139,7 +139,12 @@ class Worker:
             self._connections = connections
             room, has_plain_lane = Room(connection_limit()), GENERAL_LANE_ONLY not in os.environ
             reception = Reception(
-                self._context, room, connections, has_plain_lane=has_plain_lane, contexts=self._contexts
+                self._context,
+                room,
+                connections,
+                has_plain_lane=has_plain_lane,
+                contexts=self._contexts,
+                longest_grace_s=self._grace_s,
             )
             if reception.lane is not None:
                 lanes.start_soon(reception.lane.run)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import trio
@@ -51,6 +53,7 @@ class Reception:
         connections: where the tasks of the general lane run.
         has_plain_lane: False sends everything through the general lane.
         contexts: TLS contexts of the worker.
+        longest_grace_s: of its entrypoints; ``connections`` ends at that.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Reception:
         *,
         has_plain_lane: bool = True,
         contexts: Contexts | None = None,
+        longest_grace_s: float = 0.0,
     ) -> None:
         self._context = context
         self._room = room
@@ -80,6 +84,7 @@ class Reception:
         self._over_tls: dict[str, Entrance] = {}
         self._contexts = contexts if contexts is not None else Contexts()
         self._handshakes = 0
+        self._longest_grace_s = longest_grace_s
 
     async def wait_for_room(self) -> None:
         """Wait until a connection may be taken."""
@@ -248,6 +253,24 @@ class Reception:
             self._handshakes -= 1
         return None
 
+    @contextmanager
+    def _grace(self, entrance: Entrance) -> Iterator[None]:
+        """Cut what is inside at the end of the entrypoint's grace period, if that is shorter than others'."""
+        grace_s = entrance.settings.transport.life_cycle.grace_time_out
+        if grace_s >= self._longest_grace_s:
+            yield
+            return
+        with trio.CancelScope() as stay:
+
+            def limit() -> None:
+                stay.deadline = trio.current_time() + grace_s
+
+            self._context.lifetime.watch_drain(limit)
+            try:
+                yield
+            finally:
+                self._context.lifetime.forget_drain(limit)
+
     async def _serve(
         self,
         accepted: socket.socket,
@@ -263,7 +286,8 @@ class Reception:
         returns = False
         try:
             has_way_back = self.lane is not None and entrance.is_plain
-            returns = await connection.serve(has_way_back=has_way_back)
+            with self._grace(entrance):
+                returns = await connection.serve(has_way_back=has_way_back)
         except Exception:
             logger.exception("a connection of entrypoint %s failed; it is closed", entrance.name)
         finally:

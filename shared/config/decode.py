@@ -43,6 +43,8 @@ Unknown = Literal["error", "warning", "ignore"]
 
 MAX_INT = 2**63 - 1
 """Integers beyond 64 bits are refused, as the original does."""
+PEM_MARK = "-----BEGIN"
+"""In every PEM text; such a value is never shown."""
 MAX_SHOWN_CHARS = 60
 """Longer values are cut in messages."""
 
@@ -162,6 +164,8 @@ def show(raw: object) -> str:
     if isinstance(raw, bool):
         return "true" if raw else "false"
     text = str(raw)
+    if PEM_MARK in text:  # it may be a private key
+        return "PEM text"
     text = text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "..."
     return f'"{text}"' if isinstance(raw, str) else text
 

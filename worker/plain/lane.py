@@ -431,26 +431,37 @@ class PlainLane:
     async def drain(self) -> None:
         """Give every connection that is idle to the general lane, which lets clients go politely.
 
-        Returns when no client is left; when cancelled, those that are get cut.
+        Returns when no client is left, the last ones cut at the end of their entrypoint's grace period; when
+        cancelled, those that are left get cut at once.
         """
         self.is_draining = True
         idle = [each for each in self._clients.values() if each.link is None and not each.is_lingering]
         for client in idle:
             self.promote(client, b"")
+        began = self.now()
         try:
             while self._clients:
                 self._emptied = trio.Event()
-                await self._emptied.wait()
+                first_s = min(map(grace_s, self._clients.values()))
+                with trio.move_on_after(max(began + first_s - self.now(), 0)):
+                    await self._emptied.wait()
+                for client in [
+                    each for each in self._clients.values() if self.now() >= began + grace_s(each)
+                ]:
+                    self._cut(client)
         finally:
             self._cut_all()
 
     def _cut_all(self) -> None:
         for client in list(self._clients.values()):
-            if client.link is None:
-                self.close(client)
-            else:
-                self._counts.cut += 1
-                self.abandon(client, ExchangeError("cut at the end of the grace period"))
+            self._cut(client)
+
+    def _cut(self, client: PlainClient) -> None:
+        if client.link is None:
+            self.close(client)
+        else:
+            self._counts.cut += 1
+            self.abandon(client, ExchangeError("cut at the end of the grace period"))
 
     def _forget_client(self, client: PlainClient) -> None:
         self.unregister(client.fd)
@@ -472,6 +483,11 @@ def idle_limit_s(client: PlainClient) -> float:
     if client.served:
         return seconds(timeouts.idle_timeout)
     return timeouts.read_timeout or downstream.HEAD_DEADLINE_S
+
+
+def grace_s(client: PlainClient) -> float:
+    """How long its exchange may go on once the worker drains."""
+    return client.entrance.settings.transport.life_cycle.grace_time_out
 
 
 def stall_limit_s(client: PlainClient) -> float:
