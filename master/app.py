@@ -88,6 +88,7 @@ class Master:
         most = options.max_workers or max(MIN_SLOTS, 2 * self.workers_at_start)
         self.slots = Slots(min(max(most, self.workers_at_start), MAX_WORKERS))
         self._changing = trio.Lock()
+        self._switching = trio.Lock()
         self._nursery: trio.Nursery
         self.supervisor: Supervisor
         self.health: HealthMonitor
@@ -152,7 +153,9 @@ class Master:
 
     async def put_rules(self, provider: str, document: Document) -> Outcome:
         """Let the REST provider say this from now on; returns when it is live everywhere, or is not."""
-        async with self._changing:  # a change of static settings makes a new provider, which must have it too
+        # Not while providers are exchanged, so that the new one has it too. But also while workers are being
+        # replaced: one of those that drain may be waiting for this very answer.
+        async with self._switching:
             for each in self._providers:
                 if isinstance(each, RestProvider) and each.name == provider:
                     each.put(document)
@@ -201,7 +204,6 @@ class Master:
     async def _roll(self, load: StaticLoad) -> Outcome:
         """Replace every worker by one with the new settings; on failure the old ones serve on."""
         providers = make_providers(load.config, load.document)
-        hand_down(self._providers, providers)
         epoch = self.epoch + 1
         self.slots.open_epoch(epoch, listen_addresses(load.config))
         self.supervisor.add_epoch(epoch, load.config, longest_grace_s(load.config))
@@ -212,9 +214,11 @@ class Master:
             return Outcome(
                 self.supervisor.tables.current, reason=f"{reason}; the old settings and workers stay"
             )
-        self._load, self._providers = load, providers
-        logs.configure(with_log_file(load.config, self.options).log, "master")
-        outcome = await self.reloader.switch(load.config, providers, self._nursery)
+        async with self._switching:
+            hand_down(self._providers, providers)
+            self._load, self._providers = load, providers
+            logs.configure(with_log_file(load.config, self.options).log, "master")
+            outcome = await self.reloader.switch(load.config, providers, self._nursery)
         _log.info("rolled: every worker serves with the new settings")
         return outcome
 
