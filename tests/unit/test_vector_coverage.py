@@ -23,18 +23,9 @@ MIDDLEWARES = (
 )
 CLAIMED = {
     "v1": (
-        "cli",
-        "constraints",
-        "consulcatalog",
-        "docker",
-        "duration",
-        "forward",
-        "kv",
-        "marathon",
-        "redirect",
-        "rules",
-        "static",
-        "throttle",
+        *("circuitbreaker", "cli", "constraints", "consulcatalog", "docker", "drr", "duration", "forward"),
+        *("healthcheck", "kv", "marathon", "maxconn", "redirect", "retry", "rules", "static", "sticky"),
+        *("throttle", "wrr"),
     ),
     "v2": (
         *("provider.docker", "provider.docker.merge", "provider.file.merge"),
@@ -42,7 +33,9 @@ CLAIMED = {
         *("forwardedHeaders", "notfound", "path.*", "priority", "proxy.*", "query.*", "static.*"),
         *("provider.kv", "rule.v2", "rule.v2.invalid", "rule.v3", "rule.v3.invalid"),
         *(f"middleware.{kind}" for kind in MIDDLEWARES),
-        *("lb.wrr.tcpudp", "tcp.router", "tcp.sharing", "tcp.rule.v2", "tcp.rule.v3", "tcp.rule.v3.invalid"),
+        *("lb.*", "sticky.*", "middleware.circuitBreaker", "middleware.inFlightReq"),
+        *("middleware.rateLimit", "middleware.retry"),
+        *("tcp.router", "tcp.sharing", "tcp.rule.v2", "tcp.rule.v3", "tcp.rule.v3.invalid"),
     ),
 }
 """Areas by file, as shell patterns. Whoever builds another area adds it here."""
