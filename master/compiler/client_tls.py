@@ -26,6 +26,8 @@ from shared.tls.vocabulary import CIPHER_SIGNALS, CIPHERS, TLS13_CIPHERS, VERSIO
 
 MAX_PEM_BYTES = 1_048_576
 """A certificate, key or authorities file larger than this is refused; all of the system's take 230 kB."""
+MAX_SHOWN_CHARS = 128
+"""Of a path in a message."""
 NOT_CONFIGURED = "SPIFFE is enabled for this transport, but not configured"
 BOTH = "TLS and SPIFFE configuration cannot be defined at the same time"
 NO_CLIENT_YET = "SPIFFE needs a client of the Workload API, which this version does not have"
@@ -77,9 +79,8 @@ def read_pem(path: str) -> bytes:
         with FilePath(path).open("rb") as file:
             content = file.read(MAX_PEM_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            "", f"cannot read {path}: {getattr(error, 'strerror', None) or 'no path'}"
-        ) from error
+        reason = getattr(error, "strerror", None) or "it is no path"
+        raise ConfigError("", f"cannot read {_shown(path)}: {reason}") from error
     if len(content) > MAX_PEM_BYTES:
         raise ConfigError("", f"{path} is larger than {MAX_PEM_BYTES} bytes")
     return content
@@ -164,8 +165,13 @@ def _content(path_or_pem: str, path: str, read: ReadPem) -> bytes:
     except ConfigError as error:
         raise ConfigError(path, error.reason) from error
     if _PEM.encode() not in content:
-        raise ConfigError(path, f"{path_or_pem} holds nothing in PEM form")
+        raise ConfigError(path, f"{_shown(path_or_pem)} holds nothing in PEM form")
     return content
+
+
+def _shown(path: str) -> str:
+    """A path for people; what is too long for one may be a key that somebody put in its place."""
+    return path if len(path) <= MAX_SHOWN_CHARS and path.isprintable() else "what is given"
 
 
 def _refuse_spiffe(spiffe: Spiffe, workload_api: WorkloadApi | None, *, has_others: bool) -> None:

@@ -1,33 +1,17 @@
 """Transports towards servers: TLS as their options say, in every way they can be written."""
 
 import json
-import ssl
+from contextlib import ExitStack
 
 import pytest
 
 from tests.support.authority import Authority
 from tests.support.clients import exchange
-from tests.support.origins import answer, echo, running_origin
+from tests.support.origins import echo, running_origin
 from tests.support.proxy import running_proxy
+from tests.support.transports import URI, rules, transport_cases
 
 pytestmark = pytest.mark.integration
-
-URI = "spiffe://Trust.Domain/Web"
-
-
-def rules(**transports_and_urls):
-    """A router, a service and a transport per name, for the host ``name.test``."""
-    http = {"routers": {}, "services": {}, "serversTransports": {}}
-    for name, (url, transport) in transports_and_urls.items():
-        http["routers"][name] = {"rule": f"Host(`{name}.test`)", "service": name}
-        balancer = {"servers": [{"url": url}]}
-        if transport is not None:
-            balancer["serversTransport"] = name
-            http["serversTransports"][name] = transport
-        http["services"][name] = {"loadBalancer": balancer}
-    if not http["serversTransports"]:
-        del http["serversTransports"]
-    return json.dumps({"http": http})
 
 
 def get(proxy, name):
@@ -41,68 +25,34 @@ def authority(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answers(authority, tmp_path_factory):
-    """The status for each name below, from one proxy, and what the proxy wrote to its log."""
+    """The response for each name below, from one proxy, and what the proxy wrote to its log."""
     folder = tmp_path_factory.mktemp("proxy")
-    local = authority.issue("localhost", uri=URI)
-    elsewhere = authority.issue("elsewhere.test", uri=URI)
-    client = authority.issue("client.test")
-    old = local.server_context()
-    old.maximum_version = ssl.TLSVersion.TLSv1_2
-    trusting = {"rootCAs": [str(authority.certificate)]}
-    pair = {"certFile": str(client.certificate), "keyFile": str(client.key)}
-    inline = {"certFile": client.certificate.read_text(), "keyFile": client.key.read_text()}
-    with (
-        running_origin(echo("plain"), local.server_context()) as plain,
-        running_origin(echo("elsewhere"), elsewhere.server_context()) as other,
-        running_origin(echo("mutual"), local.server_context(clients=authority)) as mutual,
-        running_origin(echo("old"), old) as ancient,
-        running_origin(lambda connection: connection.send(answer(400))) as no_tls,
-    ):
-        secure_no_tls = f"https://localhost:{no_tls.address[1]}"
-        documents = rules(
-            unknown=(plain.url, None),
-            insecure=(plain.url, {"insecureSkipVerify": True}),
-            path=(plain.url, trusting),
-            pem=(plain.url, {"rootCAs": [authority.pem]}),
-            name=(other.url, {**trusting, "serverName": "elsewhere.test"}),
-            wrongname=(other.url, trusting),
-            mutual=(mutual.url, {**trusting, "certificates": [pair]}),
-            mutualpem=(mutual.url, {**trusting, "certificates": [inline]}),
-            nobody=(mutual.url, {**trusting, "maxVersion": "VersionTLS12"}),
-            uri=(plain.url, {**trusting, "peerCertURI": URI.lower()}),
-            urionly=(other.url, {**trusting, "insecureSkipVerify": True, "peerCertURI": URI}),
-            wronguri=(plain.url, {**trusting, "peerCertURI": "spiffe://other/web"}),
-            tls13=(ancient.url, {**trusting, "minVersion": "VersionTLS13", "maxVersion": "VersionTLS13"}),
-            cipher=(ancient.url, {**trusting, "cipherSuites": ["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]}),
-            notls=(secure_no_tls, {"insecureSkipVerify": True}),
-            nokeys=(plain.url, {**trusting, "certificates": [{**pair, "keyFile": "no-such.key"}]}),
-            noca=(plain.url, {"rootCAs": ["no-such.crt"]}),
-            mismatch=(plain.url, {**trusting, "certificates": [{**pair, "keyFile": str(local.key)}]}),
-            spiffe=(plain.url, {"spiffe": {"ids": ["spiffe://td/a"]}}),
-            both=(plain.url, {**trusting, "spiffe": {}}),
-            version=(plain.url, {"minVersion": "VersionTLS14"}),
-        )
-        with running_proxy(folder, dynamic=documents, workers=1) as proxy:
-            names = json.loads(documents)["http"]["routers"]
-            found = {name: get(proxy, name) for name in names}
+    with ExitStack() as stack:
+        cases = transport_cases(stack, authority)
+        with running_proxy(folder, dynamic=rules(**cases), workers=1) as proxy:
+            found = {name: get(proxy, name) for name in cases}
             again = get(proxy, "path").json()["connection"]
             yield found, proxy.log, (found["path"].json()["connection"], again)
 
 
-@pytest.mark.parametrize(
-    ("name", "status"),
-    [
-        *dict.fromkeys(
-            ("insecure", "path", "pem", "name", "mutual", "mutualpem", "uri", "urionly"), 200
-        ).items(),
-        *dict.fromkeys(("cipher",), 200).items(),
-        *dict.fromkeys(("unknown", "wrongname", "wronguri", "notls"), 500).items(),
-        *dict.fromkeys(("nobody", "tls13"), 502).items(),
-        *dict.fromkeys(("nokeys", "noca", "mismatch", "spiffe", "both", "version"), 404).items(),
-    ],
-)
-def test_what_a_transport_does(answers, name, status):
-    assert answers[0][name].status == status
+STATUSES = {
+    200: ("insecure", "path", "pem", "name", "mutual", "mutualpem", "uri", "urionly", "cipher"),
+    500: ("unknown", "wrongname", "wronguri", "uriandwrongname", "uriofastranger", "notls"),
+    502: ("nobody", "tls13"),
+    404: ("nokeys", "noca", "mismatch", "spiffe", "both", "version"),
+}
+
+
+def test_what_transports_do(answers):
+    found = {name: response.status for name, response in answers[0].items()}
+    assert found == {name: status for status, names in STATUSES.items() for name in names}
+
+
+def test_the_answer_of_vector_proxy_error_005(answers):
+    """A server's certificate that is refused."""
+    response = answers[0]["unknown"]
+    assert (response.status, response.content) == (500, b"Internal Server Error")
+    assert response.header("Content-Type") is None
 
 
 def test_connections_are_kept(answers):

@@ -29,7 +29,7 @@ ELSEWHERE = {
     "redir-ep-underscore": "leads to a TLS entrypoint; as a step in test_middleware_vectors",
     "seed002-frontend3-literal": "a whole document; test_seeds serves it",
     "forwardedHeaders-010": "a zone of an IPv6 peer; in test_forwarded",
-    "proxy.error-005": "needs a TLS server; the answer is in test_replies",
+    "proxy.error-005": "needs a TLS server; in test_servers_transport",
     "proxy.error-006": "nobody is there to read the answer; it is in test_replies",
 }
 FIRST_SET = [
