@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -9,8 +11,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.clients import ClientConnection, get
-from tests.support.origins import answer, echo, running_origin, scripted
+from tests.support.clients import ClientConnection, get, request_bytes
+from tests.support.origins import answer, echo, running_origin, scripted, upgrading
 from tests.support.proxy import running_proxy
 from tests.support.tls import Authority, TlsConnection, client_context
 from tests.support.vectors import vectors
@@ -384,3 +386,57 @@ def test_large_bodies_both_ways(tmp_path, origin):
         with TlsConnection(proxy.address(), "a.test") as client:
             sent = client.request("POST", "/", host="a.test", body=body).json()
             assert sent["body_sha256"] == hashlib.sha256(body).hexdigest()
+
+
+def test_an_answer_that_is_cut_does_not_end_properly(tmp_path):
+    """Whoever reads to the end of the connection can tell it from the end of the answer, by close_notify."""
+    until_end = b"HTTP/1.1 200 OK\r\n\r\nall of it"
+    broken = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nnot all of it"
+    with ExitStack() as stack:
+        origin = stack.enter_context(running_origin(scripted(until_end, broken)))
+        rules = routers(origin.url, a="Host(`a.test`)")
+        proxy = stack.enter_context(running_proxy(tmp_path, dynamic=rules, workers=1))
+        assert how_it_ends(proxy.address()) == "well"
+        assert how_it_ends(proxy.address()) == "cut"
+
+
+def how_it_ends(address):
+    """The end of a connection whose only request is answered: said, or simply there."""
+    raw = socket.create_connection(address, 30)
+    with client_context().wrap_socket(raw, server_hostname="a.test", suppress_ragged_eofs=False) as tls:
+        tls.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+        try:
+            while tls.recv(65_536):
+                pass
+        except (ssl.SSLEOFError, ConnectionError):
+            return "cut"
+        return "well"
+
+
+def test_a_websocket_over_tls(tmp_path):
+    with ExitStack() as stack:
+        origin = stack.enter_context(running_origin(upgrading()))
+        rules = routers(origin.url, a="Host(`a.test`)")
+        proxy = stack.enter_context(running_proxy(tmp_path, dynamic=rules, workers=1))
+        client = stack.enter_context(TlsConnection(proxy.address(), "a.test"))
+        fields = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+        client.send(request_bytes("GET", "/", host="a.test", fields=fields))
+        assert client.receive().status == 101
+        for size in (1, 70_000):
+            client.send(b"x" * size)
+            assert client.reader.read_exactly(size) == b"x" * size
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl(tmp_path, authority, origin):
+    """A real client that checks the certificate, over HTTP/1.1, twice on one connection."""
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    dynamic = routers(origin.url, a="Host(`a.test`)") + certificates(authority.issue("a.test", "a.test"))
+    with running_proxy(tmp_path, dynamic=dynamic) as proxy:
+        host, port = proxy.address()
+        url = f"https://a.test:{port}/"
+        where = ("--resolve", f"a.test:{port}:{host}", "--cacert", str(tmp_path / "ca.pem"))
+        shown = "%{http_code} %{num_connects} %{ssl_verify_result}\\n"
+        command = ["curl", "--http1.1", "-sS", "-m", "30", *where, "-w", shown, "-o", "/dev/null", url]
+        done = subprocess.run([*command, "-o", "/dev/null", url], capture_output=True, text=True, check=True)
+        assert done.stdout.split("\n")[:2] == ["200 1 0", "200 0 0"]
