@@ -91,7 +91,8 @@ class ProviderFeed:
 
     def flush(self) -> None:
         """Hand over what waits for its turn now."""
-        self._arrived = trio.Event()
+        if self._arrived.is_set():  # else the throttle waits for this very event
+            self._arrived = trio.Event()
         if self._pending is not None:
             snapshot, self._pending = self._pending, None
             self._hand_over(snapshot)

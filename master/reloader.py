@@ -39,9 +39,6 @@ from shared.table.reader import open_table
 
 _log = logging.getLogger(__name__)
 
-FIRST_SNAPSHOTS_WAIT_S = 5.0
-"""How long a start waits for providers before it falls back on the last good table."""
-
 REREAD_WAIT_S = 10.0
 """How long a reload waits for a provider to look at its source."""
 
@@ -104,7 +101,7 @@ class Reloader:
         last = await trio.to_thread.run_sync(load_last_good, self._runtime.last_good)
         if last is not None:
             self._generation = last.generation
-        await self._wait_for_snapshots()
+        await self._wait_for_snapshots(static.providers.first_sync_wait)
         all_heard = all(feed.is_heard for feed in self.feeds)
         if not all_heard and last is not None and _is_readable(last.table):
             await self._go_live_with(last)
@@ -121,7 +118,7 @@ class Reloader:
             self._feeds_scope.cancel()
         async with self._lock:
             await self._run_feeds(static, providers, nursery)
-            await self._wait_for_snapshots()
+            await self._wait_for_snapshots(static.providers.first_sync_wait)
             for feed in self.feeds:
                 kept = before.get(feed.name)
                 if not feed.spoke.is_set() and kept is not None:
@@ -179,9 +176,12 @@ class Reloader:
         self._inbox[snapshot.provider] = snapshot
         self._arrived.set()
 
-    async def _wait_for_snapshots(self) -> None:
-        """Wait until every provider spoke, for a while; what they said has then been handed over."""
-        with trio.move_on_after(FIRST_SNAPSHOTS_WAIT_S):
+    async def _wait_for_snapshots(self, at_most_s: float) -> None:
+        """Wait until every provider spoke, for a while; what they said has then been handed over.
+
+        A start is ready only after that: with a long wait nobody is sent to a proxy without routes.
+        """
+        with trio.move_on_after(at_most_s):
             for feed in self.feeds:
                 await feed.spoke.wait()
         for feed in self.feeds:

@@ -30,12 +30,13 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class ProviderStatus(msgspec.Struct, frozen=True):
-    """One provider; ``failure`` is empty while it works."""
+    """One provider; ``failure`` is empty while it works, ``has_spoken`` false until its first snapshot."""
 
     name: str
     documents: int
     failure: str
     restarts: int
+    has_spoken: bool
 
 
 class MasterStatus(msgspec.Struct, frozen=True):
@@ -82,7 +83,11 @@ def describe_master(master: Master) -> MasterStatus:
         workers=tuple(_describe_worker(each, state) for each in handles),
         providers=tuple(
             ProviderStatus(
-                feed.name, len(feed.latest.documents) if feed.latest else 0, feed.failure, feed.restarts
+                feed.name,
+                len(feed.latest.documents) if feed.latest else 0,
+                feed.failure,
+                feed.restarts,
+                feed.latest is not None,
             )
             for feed in reloader.feeds
         ),

@@ -133,13 +133,20 @@ def _show_status(found: dict[str, Any]) -> None:
     console.print(workers)
     _show_servers(console, found["services"])
     for each in found["providers"]:
-        console.print(f"provider {each['name']}: {each['failure'] or 'ok'}")
+        console.print(f"provider {each['name']}: {_provider_state(each)}")
     if found["last_reload"]:
         console.print(f"last reload failed: {found['last_reload']}")
     for name in found["waiting_for"]:
         console.print(f"waiting for provider {name}; serving the last good table")
     for problem in found["problems"]:
         console.print(problem)
+
+
+def _provider_state(found: dict[str, Any]) -> str:
+    kept = "its last routes stay" if found["has_spoken"] else "it has said nothing yet"
+    if found["failure"]:
+        return f"{found['failure']} ({kept}; {found['restarts']} failures)"
+    return "ok" if found["has_spoken"] else kept
 
 
 def _show_servers(console: Console, services: list[dict[str, Any]]) -> None:

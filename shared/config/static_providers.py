@@ -277,6 +277,7 @@ class Providers(Section, frozen=True):
     """Where dynamic configuration comes from."""
 
     providers_throttle_duration: Duration = 2.0
+    first_sync_wait: Duration = 5.0
     precedence: tuple[str, ...] = ()
     file: FileProviderSettings | None = None
     docker: DockerSettings | None = None

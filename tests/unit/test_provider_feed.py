@@ -156,6 +156,18 @@ def test_a_reread_waits_for_the_answer_and_does_not_wait_for_the_throttle():
     assert handed[1][0] < THROTTLE_S
 
 
+def test_a_flush_before_the_first_words_loses_nothing():
+    """A start that has waited long enough flushes every feed, also those that have not spoken yet."""
+    said = snapshot("a")
+
+    async def flush_early(feed):
+        await trio.sleep(1)
+        feed.flush()
+
+    _, handed = watch(Scripted(publishing((5, said))), 30, flush_early)
+    assert handed == [(5, said)]
+
+
 def test_nothing_but_problems_is_not_heard_and_an_empty_source_is():
     problem = Diagnostic(Severity.ERROR, (), "cannot be read")
     for said, heard in (
