@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from shared.errors import ContentTooLarge
+import logging
+
+from shared.errors import ContentTooLarge, ExchangeError
 from shared.headers import Headers
+from worker.bodies import LiveBody
 from worker.messages import Body, BytesBody, Request
 
+logger = logging.getLogger(__name__)
+
+MAX_SKIPPED_BYTES = 65_536
+"""Of an answer that nobody gets: a longer one costs less with its connection than without."""
 MAX_REPLAY_BYTES = 16_777_216
 """Of a body that may have any size: what is kept in memory for one exchange, at most."""
 
@@ -43,6 +50,20 @@ async def read_up_to(body: Body, limit: int) -> tuple[bytes, bool]:
         if size > most:
             return b"".join(chunks), False
     return b"".join(chunks), True
+
+
+async def give_up(body: Body) -> None:
+    """Let go of an answer that nobody gets.
+
+    What is here of it already is read over: if that is all, its connection is kept.
+    """
+    if isinstance(body, LiveBody):
+        try:
+            while body.received_bytes < MAX_SKIPPED_BYTES and body.receive_ready():
+                pass
+        except ExchangeError as error:
+            logger.debug("an answer that nobody gets is malformed: %s", error)
+    await body.aclose()
 
 
 class ContinuedBody:

@@ -273,6 +273,13 @@ def _tries(method: str, *acts: Any, body: bytes | None = None) -> Play:
     return play
 
 
+def _connections_of_tries(side: Side) -> object:
+    """Answers that are tried again are read over: their connection serves the next try."""
+    before = side.statuses(4), side["a"].connections
+    side["a"].act = FAIL
+    return *before, side.ask().status, side["a"].connections
+
+
 def _on_a_kept_connection(method: str, *acts: Any, **options: Any) -> Play:
     """The first exchange is a good one; what the second one meets, it meets on the same connection."""
 
@@ -652,6 +659,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         _tries("POST", resetting(), GOOD, body=b"order"),
         (502, 1, True),
         _retry(attempts=3, status=["500-599"]),
+    ),
+    Scenario(
+        "retry-connections",
+        ("a",),
+        over("a"),
+        _connections_of_tries,
+        ([200] * 4, 1, 500, 1),
+        _retry(attempts=3, status=["500"]),
     ),
     Scenario("kept-get", ("a",), over("a"), _on_a_kept_connection("GET", resetting(), GOOD), (200, 200, 3)),
     Scenario(

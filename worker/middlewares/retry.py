@@ -29,7 +29,7 @@ from shared.status_ranges import StatusRanges
 from worker.exchange import Exchange
 from worker.messages import Body, Request, Response
 from worker.pipeline import OPEN_GATE, Gate, Handler
-from worker.replay import ContinuedBody, read_up_to
+from worker.replay import ContinuedBody, give_up, read_up_to
 
 SWITCHING_PROTOCOLS = 101
 _NOT_IDEMPOTENT = frozenset({"POST", "PATCH", "LOCK"})
@@ -71,7 +71,7 @@ class RetryStep:
             if self._options.timeout and trio.current_time() + pause_s - began > self._options.timeout:
                 return _result(response, error)
             if response is not None:
-                await response.body.aclose()
+                await give_up(response.body)
             exchange.end(kept_endings)
             exchange.resumption = None  # the next try begins at the beginning
             exchange.upstream_status = None
