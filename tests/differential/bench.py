@@ -56,7 +56,10 @@ class _Witness:
 
 
 class _QuietOrigin(Origin):
-    """Keeps no list of its own: a long run would fill the memory."""
+    """Keeps no list of its own: a long run would fill the memory. Nor does it ever end a connection first: a
+    request that is on its way at that moment is lost, and one proxy would have the bad luck."""
+
+    idle_timeout_s = 3_600.0
 
     def record(self, request: ReceivedRequest) -> None:
         """Nothing: the witness has it."""

@@ -75,8 +75,11 @@ def drops_question_mark(observed: Observed, aspect: Aspect) -> bool:
         and observed.ours.status == observed.theirs.status
     ):
         return _texts(aspect.theirs) == f"{_texts(aspect.ours)}?"
-    redirects = bool(observed.options("redirectRegex")) and observed.theirs.status in (301, 302, 307, 308)
-    return redirects and not 300 < observed.ours.status < 309
+    expressions = len(observed.options("redirectRegex"))
+    if not expressions or observed.theirs.status not in (301, 302, 307, 308):
+        return False
+    # The next expression may redirect what the first one leaves alone without the mark.
+    return not 300 < observed.ours.status < 309 or (expressions > 1 and aspect.name == "field:location")
 
 
 def _texts(values: object) -> str:
@@ -380,10 +383,10 @@ def keeps_escapes_behind_prefix(observed: Observed, aspect: Aspect) -> bool:
     cuts = observed.options("stripPrefix") or observed.options("stripPrefixRegex")
     if not cuts or re.search(rb"(?i)%2f", observed.case.path) is None:
         return False
-    if aspect.name in _SHOW_THE_PATH:
-        ours, theirs = (unquote(_texts(each)).rstrip("?") for each in (aspect.ours, aspect.theirs))
-        return ours == theirs
-    return observed.theirs.status == 400 != observed.ours.status and not observed.theirs.upstream
+    if observed.theirs.status == 400 != observed.ours.status:
+        return not observed.theirs.upstream
+    ours, theirs = (unquote(_texts(each).partition("?")[0]) for each in (aspect.ours, aspect.theirs))
+    return aspect.name in _SHOW_THE_PATH and ours == theirs
 
 
 def reads_escaped_hosts(observed: Observed, _: Aspect) -> bool:
@@ -418,7 +421,10 @@ def redirects_odd_hosts(observed: Observed, aspect: Aspect) -> bool:
     return aspect.name == "field:location" and bool(observed.options("redirectScheme"))
 
 
-def sends_safe_prefix(observed: Observed, _: Aspect) -> bool:
+def sends_safe_prefix(observed: Observed, aspect: Aspect) -> bool:
+    if aspect.name == "upstream.field:x-forwarded-prefix" and b"%20" in observed.case.path:
+        ours, theirs = (aspect.ours[-1:], aspect.theirs[-1:])  # a blank at the end of a value is lost
+        return [unquote(each).rstrip() for each in ours] == theirs
     return (
         observed.theirs.status == 500
         and bool(observed.options("stripPrefixRegex"))

@@ -228,8 +228,8 @@ KNOWN: tuple[KnownDifference, ...] = (
     ),
     KnownDifference(
         "unsafe-prefix",
-        "keeps the escapes of a cut prefix in X-Forwarded-Prefix when it holds line ends",
-        "answers 500",
+        "keeps the escapes of a cut prefix in X-Forwarded-Prefix when it holds line ends, or ends in a blank",
+        "answers 500, or loses the blank",
         "the request is legal; only the field must not carry a line end",
         when.sends_safe_prefix,
     ),

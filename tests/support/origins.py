@@ -88,6 +88,9 @@ class Origin:
     With a ``tls`` context its URL is ``https://localhost:PORT``; failed handshakes are in ``refused``.
     """
 
+    idle_timeout_s = IDLE_TIMEOUT_S
+    """After so long without a byte a connection is closed."""
+
     def __init__(self, serve: Serve, tls: ssl.SSLContext | None = None) -> None:
         self._serve = serve
         self._tls = tls
@@ -173,7 +176,7 @@ class Origin:
                 accepted, _ = self._listener.accept()
             except OSError:
                 return
-            accepted.settimeout(IDLE_TIMEOUT_S)
+            accepted.settimeout(self.idle_timeout_s)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._changed:
                 if self._stopping:
