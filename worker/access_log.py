@@ -24,6 +24,8 @@ import trio
 
 from shared.config.static import AccessLog as AccessLogSettings
 from shared.errors import ConfigError
+from shared.tls.vocabulary import GO_CIPHERS
+from worker.tls.stream import TlsSession
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Record(msgspec.Struct, frozen=True):
         status: as sent to the client; 499 when it had left.
         size_bytes: body bytes sent.
         number: of the exchange in this worker.
+        session: of its connection, if that is TLS.
     """
 
     started_at: float
@@ -80,6 +83,7 @@ class Record(msgspec.Struct, frozen=True):
     error: str = ""
     error_id: str = ""
     cause: str = ""
+    session: TlsSession | None = None
 
 
 def format_common(record: Record) -> bytes:
@@ -160,11 +164,27 @@ def format_json(record: Record) -> bytes:
         "msg": "",
         "time": _iso(record.started_at + record.duration_s),
     }
+    if record.session is not None:
+        shown |= _tls_fields(record.session)
     # ASCII only: JSON escapes then cover control bytes and bytes that are not UTF-8 alike.
     return (
         json.dumps({name: value for name, value in shown.items() if value != ""} | {"msg": ""}).encode()
         + b"\n"
     )
+
+
+def _tls_fields(session: TlsSession) -> dict[str, str]:
+    """As Traefik has them (spec v2 section 1.8), in Go's words."""
+    subject = ""
+    if session.client_certificates:
+        from worker.middlewares.client_cert_info import subject_of  # in the writer's thread, and loaded late
+
+        subject = subject_of(session.client_certificates[0])
+    return {
+        "TLSCipher": GO_CIPHERS.get(session.cipher, session.cipher),
+        "TLSClientSubject": subject,
+        "TLSVersion": session.version.removeprefix("TLSv"),
+    }
 
 
 _FORMATTERS = {"common": format_common, "genericclf": format_generic, "json": format_json}

@@ -86,5 +86,6 @@ def record(exchange: Exchange, context: Context, client_host: bytes, number: int
             error=f"{type(exchange.error).__name__}: {exchange.error}" if exchange.error else "",
             error_id=exchange.error_id,
             cause=exchange.cause,
+            session=exchange.session,
         )
     )

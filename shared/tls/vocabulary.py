@@ -48,6 +48,9 @@ CIPHERS = {
 }
 """Suites of TLS 1.2 and older."""
 
+GO_CIPHERS = {each: name for name, each in CIPHERS.items() if not name.endswith("_WITH_CHACHA20_POLY1305")}
+"""Go's names by OpenSSL's; those of TLS 1.3 have one name only."""
+
 DEFAULT_CIPHERS = tuple(dict.fromkeys(list(CIPHERS.values())[:6]))
 """Forward secrecy and authenticated encryption only. Go's list of secure suites also has some with CBC, for
 clients of before 2014: ``cipherSuites`` brings them back."""

@@ -1,12 +1,15 @@
 """The lines of the access log, byte for byte, and a writer that never makes anyone wait."""
 
 import json
+import ssl
 
 import trio
 
 from shared.config.static import AccessLog as Settings
+from tests.support.tls import Authority
 from worker import access_log
 from worker.access_log import AccessLog, Record, format_common, format_generic, format_json
+from worker.tls.stream import TlsSession
 
 
 def record(**changes):
@@ -128,3 +131,14 @@ def test_reopening_follows_a_moved_file(tmp_path):
     trio.run(main)
     assert path.read_bytes().count(b"\n") == 1
     assert (tmp_path / "old.log").read_bytes().count(b"\n") == 1
+
+
+def test_json_names_what_was_agreed_on_over_tls():
+    own = Authority().issue("me")
+    der = ssl.PEM_cert_to_DER_cert(own.certificate)
+    session = TlsSession("a.test", "", "default", "TLSv1.2", "ECDHE-RSA-AES128-GCM-SHA256", False, (der,))
+    entry = json.loads(format_json(record(session=session)))
+    assert entry["TLSVersion"] == "1.2"
+    assert entry["TLSCipher"] == "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+    assert entry["TLSClientSubject"] == "CN=me"
+    assert "TLSVersion" not in json.loads(format_json(record()))

@@ -33,6 +33,14 @@ def describe(der: bytes, info: CertInfo) -> str:
         return ""
 
 
+def subject_of(der: bytes) -> str:
+    """The subject in the form of RFC 4514; empty if it cannot be read."""
+    try:
+        return x509.load_der_x509_certificate(der).subject.rfc4514_string()
+    except ValueError:
+        return ""
+
+
 def _fields(certificate: x509.Certificate, info: CertInfo) -> Iterator[str]:
     subject = _name(certificate.subject, info.subject)
     if subject:

@@ -40,7 +40,7 @@ from worker.server import Server
 from worker.splicing import Pipes
 from worker.state import Counts, Entrance, Generations, Lifetime, seconds
 from worker.target import Target
-from worker.tls.stream import TlsSession, say_goodbye
+from worker.tls.stream import TlsIdentity, TlsSession, say_goodbye
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ Promote = Callable[[PlainClient, bytes, Resumption | None], None]
 HandOver = Callable[[PlainClient], None]
 """Starts a handshake on a connection."""
 
-BookKey = tuple[str, str, tuple[str, tuple[bytes, ...]] | None]
+BookKey = tuple[str, str, TlsIdentity | None]
 """What the plans of a connection depend on: entrypoint, peer, and what TLS says about the client."""
 
 
@@ -152,7 +152,7 @@ class PlainLane:
             session: of a TLS connection.
             is_new: nothing was read yet: its first byte says whether it is TLS.
         """
-        security = None if session is None else (session.options, session.client_certificates)
+        security = None if session is None else session.identity
         key = (entrance.name, peer.ip, security)
         book = self._books.get(key)
         if book is None:

@@ -77,4 +77,5 @@ def blank_record(
         host=request.host_header,
         upstream_connect_s=0.0,
         attempts=1,
+        session=exchange.session,
     )

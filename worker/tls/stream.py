@@ -20,6 +20,9 @@ import trio
 MAX_RECEIVE_BYTES = 65_536
 
 
+TlsIdentity = tuple[str, str, str, tuple[bytes, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class TlsSession:
     """What was agreed on with a client.
@@ -40,6 +43,11 @@ class TlsSession:
     cipher: str = ""
     is_resumed: bool = False
     client_certificates: tuple[bytes, ...] = ()
+
+    @property
+    def identity(self) -> TlsIdentity:
+        """What exchanges and their records depend on; connections where it is equal share plans."""
+        return (self.options, self.version, self.cipher, self.client_certificates)
 
 
 class TlsSocket:
