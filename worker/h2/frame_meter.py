@@ -100,7 +100,7 @@ class FrameMeter:
         return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def earn(self) -> None:
-        """A frame of content was sent."""
+        """Content was sent, or an exchange ended well."""
         self._budget.earn(CONTROL_PER_DATA)
 
     def _weigh(self, data: bytes, position: int) -> int:

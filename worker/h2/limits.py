@@ -15,7 +15,12 @@ CONTROL_BURST = 1_000
 CONTROL_PER_S = 100
 """The same in the long run."""
 CONTROL_PER_DATA = 3
-"""Earned with each frame of content, in either direction: window updates go with content."""
+"""Earned with each frame of content, in either direction, and with each exchange: window updates and
+priorities go with them."""
+LEAST_DATA_BYTES = 1_024
+"""A frame of content that the peer's window made shorter than this earns nothing (CVE-2019-9517)."""
+DEFAULT_STREAMS = 250
+"""Streams at once of a client where the setting is 0."""
 RESET_BURST = 200
 """Streams that a client may give up at once, each paid back by one that it let end (CVE-2023-44487)."""
 RESETS_PER_S = 20

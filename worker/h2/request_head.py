@@ -28,9 +28,10 @@ from worker.request_head import (
 VERSION = "2.0"
 
 _PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
-_CONNECTION_FIELDS = frozenset(
+CONNECTION_FIELDS = frozenset(
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 )
+"""Fields of HTTP/1 that have no place here (RFC 9113 section 8.2.2)."""
 _UPPER = re.compile(rb"[A-Z]")
 _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 
@@ -77,7 +78,7 @@ def _split(fields: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], list[
     for name, value in regular:
         if _UPPER.search(name):
             raise BadRequest("a field name is not lower-case")
-        if name in _CONNECTION_FIELDS or (name == b"te" and value.strip().lower() != b"trailers"):
+        if name in CONNECTION_FIELDS or (name == b"te" and value.strip().lower() != b"trailers"):
             raise BadRequest("a connection-specific field")
     try:
         check_fields(regular)

@@ -13,6 +13,7 @@ from shared.errors import UpstreamProtocolError
 from worker.bodies import LiveBody
 from worker.exchange import Exchange
 from worker.forwarded import passable_trailers
+from worker.h2.request_head import CONNECTION_FIELDS
 from worker.h2.wire import Field, Wire
 from worker.messages import Body, Request, Response
 from worker.response_head import date_field
@@ -24,10 +25,15 @@ _GATHER_BYTES = 65_536
 
 
 def wire_fields(fields: list[Field]) -> list[Field]:
-    """Lower-case names; credentials are marked so that no compression context keeps them (RFC 7541 7.1.3)."""
+    """Fields as they are sent: names in lower case, those of HTTP/1's connections left out.
+
+    Credentials are marked so that no compression context keeps them (RFC 7541 section 7.1.3).
+    """
+    folded = [(name.lower(), value) for name, value in fields]
     return [
-        NeverIndexedHeaderTuple(folded, value) if (folded := name.lower()) in _SECRET else (folded, value)
-        for name, value in fields
+        NeverIndexedHeaderTuple(name, value) if name in _SECRET else (name, value)
+        for name, value in folded
+        if name not in CONNECTION_FIELDS
     ]
 
 

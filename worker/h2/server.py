@@ -41,7 +41,7 @@ from worker.conduct import Context
 from worker.downstream import HEAD_DEADLINE_S, STALL_S
 from worker.h2.budgets import Budget
 from worker.h2.frame_meter import PREFACE_BYTES, FloodError
-from worker.h2.limits import DRAIN_S, GOODBYE_S, REFUSE_MARGIN, RESET_BURST, RESETS_PER_S
+from worker.h2.limits import DEFAULT_STREAMS, DRAIN_S, GOODBYE_S, REFUSE_MARGIN, RESET_BURST, RESETS_PER_S
 from worker.h2.request_task import RequestTask
 from worker.h2.stream import Stream
 from worker.h2.wire import LAST_POSSIBLE_ID, Wire
@@ -90,13 +90,13 @@ class ClientConnection:
         self._transport = transport
         self.body_stall_s = timeouts.read_timeout or STALL_S
         self._head_deadline_s = timeouts.read_timeout or HEAD_DEADLINE_S
-        self._most_streams = settings.http2.max_concurrent_streams or LAST_POSSIBLE_ID
+        self._most_streams = settings.http2.max_concurrent_streams or DEFAULT_STREAMS
         head_list_bytes = settings.http.max_header_bytes + _FIELD_OVERHEAD * MAX_FIELDS
         self.wire = Wire(
             stream,
             is_client=False,
             settings={
-                SettingCodes.MAX_CONCURRENT_STREAMS: min(self._most_streams, LAST_POSSIBLE_ID),
+                SettingCodes.MAX_CONCURRENT_STREAMS: self._most_streams,
                 SettingCodes.MAX_HEADER_LIST_SIZE: head_list_bytes,
             },
             head_list_bytes=2 * head_list_bytes,  # up to here a client is told what is wrong
@@ -146,6 +146,7 @@ class ClientConnection:
         stream.take()
         if is_whole:
             self._resets.earn(1)
+            self.wire.meter.earn()
         if self._is_done():
             self._waiting.cancel()
         elif not self._running:

@@ -21,11 +21,6 @@ from worker.messages import reason_phrase
 from worker.secure_stream import SecureStream
 from worker.upstream import MAX_INTERIM, OnInterim, UpstreamHead
 
-_LEFT_OUT = frozenset(
-    {b"host", b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
-)
-"""Fields of HTTP/1 that have no place here (RFC 9113 section 8.2.2)."""
-
 
 class StreamLink:
     """See above; attributes as of ``UpstreamConnection``.
@@ -66,7 +61,7 @@ class StreamLink:
             (b":scheme", scheme),
             (b":authority", authority),
             (b":path", target.encode("utf-8", "surrogateescape")),
-            *wire_fields([each for each in headers if each[0].lower() not in _LEFT_OUT]),
+            *wire_fields([each for each in headers if each[0].lower() != b"host"]),
         ]
 
     async def send_head(self) -> None:
@@ -162,6 +157,7 @@ class StreamLink:
         """The response ended; what is left of the request has no use."""
         if not self.is_closed:
             self.is_closed = True
+            self._wire.meter.earn()
             if not self._has_sent_all:
                 self._wire.reset(self.stream.id, ErrorCodes.CANCEL)
             self._end_loan(True)

@@ -24,13 +24,13 @@ from h2.events import Event
 from h2.settings import SettingCodes, Settings
 
 from worker.client_stream import ClientStream
-from worker.h2.budgets import Budget
 from worker.h2.frame_meter import FloodError, FrameMeter
 from worker.h2.limits import (
     CLOSED_STREAMS,
     CONNECTION_WINDOW_BYTES,
     FRAME_BYTES,
     GOODBYE_S,
+    LEAST_DATA_BYTES,
     MAX_UNSENT_BYTES,
     STREAM_WINDOW_BYTES,
     UNSENT_BYTES,
@@ -42,8 +42,6 @@ Field = tuple[bytes, bytes]
 AnyStream = ClientStream | SecureStream
 
 LAST_POSSIBLE_ID = 2**31 - 1
-
-__all__ = ["Budget", "FloodError", "Wire", "WireBrokenError"]
 
 
 class WireBrokenError(Exception):
@@ -162,7 +160,8 @@ class Wire:
                 size = min(self.state.local_flow_control_window(stream_id), FRAME_BYTES, len(rest))
                 if self.backlog < UNSENT_BYTES and (size > 0 or not rest):
                     self.state.send_data(stream_id, bytes(rest[:size]), end_stream=end and size == len(rest))
-                    self.meter.earn()
+                    if size == len(rest) or size >= LEAST_DATA_BYTES:
+                        self.meter.earn()
                     self.flush()
                     rest = rest[size:]
                     if not rest:
