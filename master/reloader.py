@@ -13,7 +13,6 @@ from __future__ import annotations
 import fcntl
 import gc
 import logging
-import math
 import os
 from collections.abc import Sequence
 
@@ -45,6 +44,9 @@ REREAD_WAIT_S = 10.0
 RETRY_FIRST_S = 5.0
 RETRY_MOST_S = 300.0
 """A change that did not become live (a worker was silent) is offered again, ever more rarely."""
+
+RENEWAL_S = 86_400.0
+"""At least so often the configuration is compiled: the secret of session tickets is renewed by that."""
 
 MAX_OFFERS = 3
 """Of one table, when workers die meanwhile for reasons of their own."""
@@ -190,7 +192,7 @@ class Reloader:
     async def _run_changes(self) -> None:
         wait_s = RETRY_FIRST_S
         while True:
-            with trio.move_on_after(wait_s if self.outcome.reason else math.inf):
+            with trio.move_on_after(wait_s if self.outcome.reason else RENEWAL_S):
                 await self._arrived.wait()
             wait_s = min(2 * wait_s, RETRY_MOST_S) if self.outcome.reason else RETRY_FIRST_S
             retries = not self._arrived.is_set()

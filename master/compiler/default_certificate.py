@@ -1,4 +1,6 @@
-"""The certificate for names that have none: made by the master, so that all workers show the same one.
+"""The certificate for names that have none, and the secret of session tickets; made for all workers.
+
+Both are the same for a while, so that equal input gives equal tables.
 
 Source: spec v2 section 7.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 import datetime
 import functools
 import secrets
+import time
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,11 +25,23 @@ from shared.table.streams import CertificateEntry
 COMMON_NAME = "TRAEFIK DEFAULT CERT"
 VALID_FOR = datetime.timedelta(days=365)
 SECRET_BYTES = 32
+CERTIFICATE_LIFE_S = 30 * 86_400.0
+TICKET_SECRET_LIFE_S = 86_400.0
+"""Go's servers, too, have a new ticket key every day."""
 
 
-@functools.cache
 def default_certificate() -> CertificateEntry:
-    """The self-signed certificate of this master; made once (20 ms): equal input, equal tables."""
+    """The self-signed certificate of this master, the same for a month; making one takes 20 ms."""
+    return _certificate_of(int(time.monotonic() / CERTIFICATE_LIFE_S))
+
+
+def ticket_secret() -> Secret:
+    """What the keys of session tickets are derived from: new at each start of the master and every day."""
+    return _secret_of(int(time.monotonic() / TICKET_SECRET_LIFE_S))
+
+
+@functools.lru_cache(1)
+def _certificate_of(period: int) -> CertificateEntry:
     key = rsa.generate_private_key(65_537, 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, COMMON_NAME)])
     now = datetime.datetime.now(datetime.UTC)
@@ -49,7 +64,6 @@ def default_certificate() -> CertificateEntry:
     return check_pair(certificate.public_bytes(Encoding.PEM), pem)
 
 
-@functools.cache
-def ticket_secret() -> Secret:
-    """What the keys of session tickets are derived from: new with each start of the master."""
+@functools.lru_cache(1)
+def _secret_of(period: int) -> Secret:
     return Secret(secrets.token_bytes(SECRET_BYTES))

@@ -16,12 +16,23 @@ from master.compiler.catalog import INTERNAL
 from master.compiler.checked import CheckedMiddleware
 from master.compiler.middlewares import MiddlewareChecker
 from master.compiler.tls_material import REFUSED, TlsObjects, v1_options_name
+from shared.config.checks import NOT_AVAILABLE
 from shared.config.diagnostics import Diagnostics, Path, nearest_name
-from shared.config.middlewares import BasicAuth, EntryPointRedirect, IpAllowList, Middleware
+from shared.config.middlewares import (
+    BasicAuth,
+    Compress,
+    DigestAuth,
+    EntryPointRedirect,
+    IpAllowList,
+    Middleware,
+)
 from shared.config.static import EntryPoint, StaticConfig
 from shared.config.static_v1 import V1EntryPoint, V1Redirect
 from shared.errors import ConfigError
 from shared.table.streams import DEFAULT_OPTIONS
+
+V1_COMPRESS_BYTES = 512
+"""Shortest body that v1 compresses (spec v1 section 2)."""
 
 _PORT = re.compile(r":(\d{1,5})")
 
@@ -97,12 +108,20 @@ def _legacy_middlewares(entry_point: V1EntryPoint, static: StaticConfig) -> Iter
         yield "whitelist", Middleware(ip_allow_list=IpAllowList(source_range=ranges))
     auth = entry_point.auth
     if auth is not None and auth.digest is not None:
-        raise ConfigError("", "digest authentication is not available in this version")
+        digest = DigestAuth(
+            users=auth.digest.users, users_file=auth.digest.users_file, header_field=auth.header_field
+        )
+        yield "auth", Middleware(digest_auth=digest)
     if auth is not None and auth.basic is not None:
         users = BasicAuth(
             users=auth.basic.users, users_file=auth.basic.users_file, header_field=auth.header_field
         )
         yield "auth", Middleware(basic_auth=users)
+    if entry_point.compress and "compress" not in NOT_AVAILABLE:
+        yield (
+            "compress",
+            Middleware(compress=Compress(min_response_body_bytes=V1_COMPRESS_BYTES, encodings=("gzip",))),
+        )
     if entry_point.redirect is not None:
         yield "redirect", Middleware(entry_point_redirect=_redirect(entry_point.redirect, static))
 
