@@ -27,6 +27,8 @@ CHUNK_BYTES = 262_144
 """Most bytes of one direction on their way (the size of its pipe; not measured)."""
 MAX_SPARE_PIPES = 64
 """Pipes kept for the next use."""
+FULL_BYTES = 32_768
+"""A piece as large as this is probably not the last one; after a smaller one we wait before we look again."""
 MOVES_PER_TURN = 16
 """Pieces moved before the worker's other tasks get their turn."""
 _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
@@ -155,13 +157,15 @@ async def _splice(
         OSError: one side broke.
     """
     moves = 0
-    await trio.lowlevel.checkpoint()
+    has_more = False
     while True:
+        if not has_more or moves >= MOVES_PER_TURN:
+            await trio.lowlevel.wait_readable(source)
+            moves = 0
         pipe = pipes.take()
         waiting = 0
         try:
-            waiting = _fill(source, pipe[1])
-            got = waiting
+            got = waiting = _fill(source, pipe[1])
             while waiting > 0:
                 waiting -= await _empty(pipe[0], target, waiting)
         finally:
@@ -169,15 +173,9 @@ async def _splice(
         if got == 0:
             target.shutdown(socket.SHUT_WR)
             return
-        if got < 0:
-            await trio.lowlevel.wait_readable(source)
-            moves = 0
-            continue
-        count(got)
+        count(max(got, 0))
         moves += 1
-        if moves >= MOVES_PER_TURN:
-            moves = 0
-            await trio.lowlevel.checkpoint()
+        has_more = got >= FULL_BYTES
 
 
 def _fill(source: socket.socket, pipe: int) -> int:
