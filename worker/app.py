@@ -298,8 +298,15 @@ class Worker:
             routes = self._context.generations.routes
             return routes.udp.get(name) if routes is not None else None
 
-        limit = min(MAX_SESSIONS, connection_limit())
-        return UdpSessions(sock, name, entrance.settings.udp.timeout, find_route, limit)
+        settings = entrance.settings
+        return UdpSessions(
+            sock,
+            name,
+            settings.udp.timeout,
+            find_route,
+            min(MAX_SESSIONS, connection_limit()),
+            settings.transport.life_cycle.grace_time_out,
+        )
 
     def _make_entrance(self, name: str) -> Entrance:
         settings = self._static.entry_points.get(name)

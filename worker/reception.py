@@ -126,9 +126,13 @@ class Reception:
             place.release()
             return
         if has_front:
-            self._connections.start_soon(self._front.receive, Arrival(accepted, entrance, peer, place))
+            self._connections.start_soon(self._receive, Arrival(accepted, entrance, peer, place))
         else:
             self._seat(accepted, entrance, peer, place)
+
+    async def _receive(self, arrival: Arrival) -> None:
+        with self._grace(arrival.entrance):
+            await self._front.receive(arrival)
 
     def _has_front(self, entrance: Entrance) -> bool:
         """Whether somebody has to look at a connection before HTTP has it."""

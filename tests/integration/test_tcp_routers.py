@@ -369,43 +369,54 @@ def _postgres(authority, folder):
 
 def test_a_tunnel_outlives_reloads_and_is_cut_after_the_grace(tmp_path):
     static = """
-entryPoints: {{db: {{address: "127.0.0.1:{db}", transport: {{lifeCycle: {{graceTimeOut: 1s}}}}}}}}
-providers: {{providersThrottleDuration: 100ms, file: {{directory: dynamic}}}}
-log: {{level: INFO}}
-""".replace("{{", "{").replace("}}", "}")
-    with running_origin(greeting(b"one ")) as first, running_origin(greeting(b"two ")) as second:
+entryPoints:
+  db: {address: "127.0.0.1:{db}", transport: {lifeCycle: {graceTimeOut: 3s}}}
+  patient: {address: "127.0.0.1:{patient}", transport: {lifeCycle: {graceTimeOut: 60s}}}
+providers: {providersThrottleDuration: 100ms, file: {directory: dynamic}}
+log: {level: INFO}
+"""
+    with ExitStack() as stack:
+        origins = [stack.enter_context(running_origin(greeting(text))) for text in (b"one ", b"two ")]
 
         def config(origin):
-            return json.dumps(
-                {"tcp": {"routers": {"r": router("db", "s")}, "services": {"s": service(origin)}}}
-            )
+            everywhere = router("db", "s", entryPoints=["db", "patient"])
+            return json.dumps({"tcp": {"routers": {"r": everywhere}, "services": {"s": service(origin)}}})
 
-        with (
+        proxy = stack.enter_context(
             running_proxy(
-                tmp_path, static=static, dynamic=config(first), entrypoints=("db",), workers=1
-            ) as proxy,
-            connected(proxy.address("db")) as old,
-        ):
-            assert old.recv(4) == b"one "
-            proxy.write("dynamic.yml", config(second))
-            proxy.reload()
-            with connected(proxy.address("db")) as new:
-                assert new.recv(4) == b"two "
-            old.sendall(b"still there")
-            assert old.recv(64) == b"still there"
-            proxy.write("dynamic.yml", json.dumps({"tcp": {}}))
-            proxy.reload()
-            old.sendall(b"and now")
-            assert old.recv(64) == b"and now"
-            stopping = threading.Thread(target=proxy.command, args=("stop",))
-            proxy._exit_expected = True
-            stopping.start()
-            proxy.wait_for_log("draining")
-            old.sendall(b"in the grace")
-            assert old.recv(64) == b"in the grace"
-            assert is_closed(old)
-            stopping.join()
-            assert proxy.wait() == 0
+                tmp_path,
+                static=static,
+                dynamic=config(origins[0]),
+                entrypoints=("db", "patient"),
+                workers=1,
+            )
+        )
+        old = stack.enter_context(connected(proxy.address("db")))
+        patient = stack.enter_context(connected(proxy.address("patient")))
+        assert [sock.recv(4) for sock in (old, patient)] == [b"one ", b"one "]
+        proxy.write("dynamic.yml", config(origins[1]))
+        proxy.reload()
+        with connected(proxy.address("db")) as new:
+            assert new.recv(4) == b"two "
+        assert echoed(old, b"still there")
+        proxy.write("dynamic.yml", json.dumps({"tcp": {}}))
+        proxy.reload()
+        assert echoed(old, b"and now")
+        stopping = threading.Thread(target=proxy.command, args=("stop",))
+        stopping.start()
+        proxy.wait_for_log("draining")
+        assert echoed(old, b"in the grace")
+        assert is_closed(old)
+        assert echoed(patient, b"each entrypoint has its own")
+        patient.shutdown(socket.SHUT_WR)
+        assert read_all(patient) == b""
+        stopping.join()
+        assert proxy.wait() == 0
+
+
+def echoed(sock, data):
+    sock.sendall(data)
+    return sock.recv(64) == data
 
 
 def test_the_first_dialect_has_the_proxy_protocol_too(tmp_path):

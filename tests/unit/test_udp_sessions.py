@@ -195,6 +195,22 @@ def test_draining_ends_with_the_last_session_and_answers_until_then():
     run(test, timeout_s=0.2)
 
 
+def test_draining_ends_after_the_grace():
+    async def test(bench):
+        bench.sessions = UdpSessions(bench.listener, "dns", 60.0, lambda: bench.route, 10, 0.05)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.sessions.run)
+            async with trio.open_nursery() as acceptors:
+                acceptors.start_soon(bench.sessions.accept)
+                bench.client().send(b"q")
+                await receive(bench.server)
+                acceptors.cancel_scope.cancel()
+            bench.sessions.begin_drain()
+        assert bench.sessions.count == 0
+
+    run(test)
+
+
 def test_draining_without_sessions_ends_at_once():
     async def test(bench):
         bench.sessions.begin_drain()

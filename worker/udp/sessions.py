@@ -87,6 +87,7 @@ class UdpSessions:
         timeout_s: after which a silent session ends.
         find_route: what to do with a new client, now; None drops its datagram.
         limit: most sessions.
+        grace_s: how long sessions may go on once the worker drains.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class UdpSessions:
         timeout_s: float,
         find_route: Callable[[], UdpRoute | None],
         limit: int = MAX_SESSIONS,
+        grace_s: float = math.inf,
     ) -> None:
         self._listener = listener
         self._datagrams = open_datagrams(listener)
@@ -103,6 +105,7 @@ class UdpSessions:
         self._timeout_s = timeout_s
         self._find_route = find_route
         self._limit = limit
+        self._grace_s = grace_s
         self._sessions: OrderedDict[_Key, Session] = OrderedDict()  # the longest silent first
         self._by_fd: dict[int, Session] = {}
         self._epoll = select.epoll()
@@ -146,8 +149,10 @@ class UdpSessions:
             self._epoll.close()
 
     def begin_drain(self) -> None:
-        """No new datagrams come; ``run`` returns when the sessions are idle."""
+        """No new datagrams come; ``run`` returns when the sessions are idle, or after the grace."""
         self._is_draining = True
+        if self._nursery is not None:
+            self._nursery.cancel_scope.deadline = trio.current_time() + self._grace_s
         self._note_end()
 
     def _take(self, key: _Key, data: memoryview) -> None:
