@@ -117,12 +117,20 @@ def tree_of(root: str, pairs: Mapping[str, bytes]) -> KeyTree:
 
 
 class KeyDocument(Document):
-    """A document that knows the key of each setting."""
+    """A document that knows the key of each setting.
 
-    __slots__ = ("_root",)
+    Args:
+        tree: nested keys.
+        store: the provider's name, for messages.
+        root: where the keys stand.
+        part: which of several documents of one store this is; 0 if it is the only one.
+    """
 
-    def __init__(self, tree: dict[str, Any], origin: str, root: str) -> None:
-        super().__init__(tree, origin)
+    __slots__ = ("_root", "_store")
+
+    def __init__(self, tree: dict[str, Any], store: str, root: str, part: int = 0) -> None:
+        super().__init__(tree, f"{store} part {part}" if part else store)
+        self._store = store
         self._root = root
 
     def locate(self, path: Path) -> Position:
@@ -135,7 +143,7 @@ class KeyDocument(Document):
                 break
             parts.append(name)
             node = node[name]
-        return position_of(self.origin, self._root, "/".join(parts))
+        return position_of(self._store, self._root, "/".join(parts))
 
 
 def position_of(origin: str, root: str, key: str) -> Position:
@@ -144,7 +152,7 @@ def position_of(origin: str, root: str, key: str) -> Position:
 
 
 def document_of(
-    tree: KeyTree, origin: str, keeps: Keeps = lambda tags: True
+    tree: KeyTree, origin: str, keeps: Keeps = lambda tags: True, part: int = 0
 ) -> tuple[KeyDocument, tuple[Diagnostic, ...]]:
     """The document that a tree says.
 
@@ -152,6 +160,7 @@ def document_of(
         tree: one consistent reading.
         origin: the provider's name.
         keeps: v1's constraints, over the tags of each server.
+        part: which of several documents of the store this is.
 
     Returns:
         The document, and what was left out of it, with the key of each.
@@ -162,7 +171,7 @@ def document_of(
         key = "/".join(path)
         where = position_of(origin, tree.root, key)
         problems.append(Diagnostic(Severity.WARNING, path, reason, position=where))
-    return KeyDocument(nested, origin, tree.root), tuple(problems)
+    return KeyDocument(nested, origin, tree.root, part), tuple(problems)
 
 
 def _nest(pairs: Mapping[str, bytes], origin: str, root: str, problems: list[Diagnostic]) -> dict[str, Any]:

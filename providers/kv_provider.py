@@ -20,9 +20,11 @@ from typing import Protocol, TypeVar, runtime_checkable
 import trio
 
 from providers.base import Publish, Snapshot
-from providers.kv import KeyDocument, KeyTree, TreeTooLargeError, document_of, position_of
+from providers.kv import KeyTree, TreeTooLargeError, position_of
+from providers.kv_documents import DocumentMaker
 from providers.kv_v1 import Keeps
 from shared.config.diagnostics import Diagnostic, Severity
+from shared.config.documents import Document
 from shared.errors import ConfigError, ProviderError
 
 MIN_PAUSE_S = 0.05
@@ -115,9 +117,9 @@ class KeyValueProvider:
         self._endpoints = list(endpoints)
         self._connect = connect
         self._watch = watch
-        self._keeps = keeps
+        self._maker = DocumentMaker(name, keeps)
         self._tree: KeyTree | None = None
-        self._document: KeyDocument | None = None
+        self._documents: tuple[Document, ...] = ()
         self._problems: tuple[Diagnostic, ...] = ()
         self._asked = False
         self._wake = trio.Event()
@@ -183,10 +185,9 @@ class KeyValueProvider:
             changed = await self._take(tree)
             if changed or asked or connected:
                 connected = False
-                documents = (self._document,) if self._document is not None else ()
-                publish(Snapshot(self.name, documents, self._problems))
-            if not self._asked:
-                await trio.sleep(min(max(trio.current_time() - started, MIN_PAUSE_S), MAX_PAUSE_S))
+                publish(Snapshot(self.name, self._documents, self._problems))
+            with trio.move_on_after(min(max(trio.current_time() - started, MIN_PAUSE_S), MAX_PAUSE_S)):
+                await self._wake.wait()
             await self._wait(store)
 
     async def _wait(self, store: KeyStore) -> None:
@@ -208,17 +209,17 @@ class KeyValueProvider:
         """Translate a reading; whether it says anything new."""
         if tree == self._tree:
             return False
-        before = (self._document, self._problems)
+        before = (self._documents, self._problems)
         if tree.is_aliased and not tree.pairs:
             reason = "the alias leads here, where there is nothing; what was read before stays"
             where = position_of(self.name, tree.root, "")
             self._problems = (Diagnostic(Severity.ERROR, (), reason, position=where),)
         else:
-            self._document, self._problems = await trio.to_thread.run_sync(
-                document_of, tree, self.name, self._keeps, limiter=_THREADS
+            self._documents, self._problems = await trio.to_thread.run_sync(
+                self._maker.translate, tree, limiter=_THREADS
             )
         self._tree = tree
-        return before != (self._document, self._problems)
+        return before != (self._documents, self._problems)
 
 
 @contextmanager
