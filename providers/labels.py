@@ -109,24 +109,27 @@ class LabelDocument(Document):
 class Tree:
     """A tree under construction that remembers where each setting came from.
 
-    Keys are matched in any case; the spelling that came first stays.
+    Args:
+        any_case: whether keys are matched in any case; the spelling that came first stays. (Costs a look at
+            every key of a node, so it is for the trees of single workloads.)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, any_case: bool) -> None:
         self.root: dict[str, Any] = {}
         self.sources: dict[Path, str] = {}
+        self._key = spelling if any_case else _as_written
 
     def put(self, path: tuple[str, ...], value: object, source: str) -> bool:
         """Set a value, unless something stands there already; whether it was set."""
         node = self.root
         for at, part in enumerate(path[:-1]):
-            key = spelling(node, part)
+            key = self._key(node, part)
             self.sources.setdefault(fold_path(path[: at + 1]), source)
             inner = node.setdefault(key, {})
             if not isinstance(inner, dict):
                 return False
             node = inner
-        key = spelling(node, path[-1])
+        key = self._key(node, path[-1])
         if key in node:
             return False
         node[key] = value
@@ -139,7 +142,7 @@ class Tree:
         for part in path:
             if not isinstance(node, dict):
                 return None
-            node = node.get(spelling(node, part))
+            node = node.get(self._key(node, part))
         return node
 
     def document(self, origin: str, dialect: Dialect) -> LabelDocument:
@@ -153,6 +156,10 @@ def spelling(node: Mapping[str, object], part: str) -> str:
         return part
     folded = part.casefold()
     return next((key for key in node if key.casefold() == folded), part)
+
+
+def _as_written(node: Mapping[str, object], part: str) -> str:
+    return part
 
 
 def fold_path(path: Path) -> Path:

@@ -40,7 +40,7 @@ class LabelTree(NamedTuple):
 def read_labels(provider: str, workload: Workload) -> tuple[LabelTree, list[Diagnostic]]:
     """The tree of a workload's routing labels, and what is wrong with labels as such."""
     usable, found = usable_labels(provider, workload)
-    tree = Tree()
+    tree = Tree(any_case=True)
     values: dict[Path, str] = {}
     for label, value in usable.items():
         elements = label.split(".")

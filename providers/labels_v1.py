@@ -139,7 +139,7 @@ def build_v1(
         problems: what was found before.
     """
     found = list(problems)
-    tree = Tree()
+    tree = Tree(any_case=False)
     tree.root.update(backends={}, frontends={})
     for item in items:
         usable, trouble = usable_labels(provider, item.workload)
