@@ -18,6 +18,8 @@ from shared.config.diagnostics import Diagnostic
 from shared.errors import ConfigError
 
 Section = dict[str, Any]
+_OTHER_KINDS = frozenset({"weighted", "mirroring", "failover", "highestrandomweight"})
+"""Kinds of services that are made of others: not to be had by labels (spec v2 section 3.2)."""
 
 
 class Routes(NamedTuple):
@@ -100,9 +102,9 @@ class _Completion:
             service = services[name]
             if not isinstance(service, dict):
                 continue  # a value in place of a table: the reader says so
-            balancer = _section(service, "loadBalancer")
             try:
-                self._server(kind, name, balancer)
+                self._refuse_others(service)
+                self._server(kind, name, _section(service, "loadBalancer"))
             except _Unusable as error:
                 if implicit:
                     raise
@@ -110,6 +112,12 @@ class _Completion:
                 services[name] = None
                 self._problem(f"{error}; the service is left out", kind, "services", name)
         return services
+
+    @staticmethod
+    def _refuse_others(service: Section) -> None:
+        for key in service:
+            if key.casefold() in _OTHER_KINDS:
+                raise _Unusable(f"labels know only loadBalancer, not {key}")
 
     def _server(self, kind: str, service: str, balancer: Section) -> None:
         """Turn ``server.port`` and so on into the one server of this workload."""
@@ -130,7 +138,7 @@ class _Completion:
             return
         if url and kind == "http":
             if port or scheme:
-                self._problem("url excludes port and scheme; they are not used", kind, "services", service)
+                raise _Unusable("url excludes port and scheme")
             server: Section = {"url": url}
         else:
             host, number = self._address(port)
@@ -151,7 +159,7 @@ class _Completion:
     def _routers(self, kind: str, section: Section, services: Section) -> None:
         routers = _section(section, "routers")
         if kind == "http" and not routers:
-            if len(services) != 1:
+            if len(services) != 1 or None in services.values():
                 self._forget_unusable(services)
                 return
             routers[self._workload.service_name] = {}

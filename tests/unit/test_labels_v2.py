@@ -160,6 +160,18 @@ def test_a_service_without_a_port_is_left_out_and_its_name_stays_taken():
     assert any('"99999" is not a number' in each for each in problems)
 
 
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [("weighted.services[0].name", "only loadBalancer"), ("loadbalancer.server.url", "excludes port")],
+)
+def test_a_service_that_labels_cannot_have_is_left_out(label, said):
+    of_service = "traefik.http.services.s"
+    labels = {f"{of_service}.{label}": "http://x", f"{of_service}.loadbalancer.server.port": "80"}
+    reading, problems = read_v2(workload("w", labels))
+    assert reading.config.http.services == {}
+    assert [said in each for each in problems] == [True]
+
+
 def test_a_workload_that_is_not_ready_keeps_its_routes_without_a_server():
     reading, _ = read_v2(workload("w", {}, is_ready=False))
     assert list(reading.config.http.routers) == ["w"]
