@@ -205,6 +205,24 @@ def hammer(address, stop, answers, number):
             continue
 
 
+@pytest.mark.parametrize(
+    ("middleware", "status", "before", "after"),
+    [
+        ("rateLimit: {average: 1, period: 1h, burst: 3}", 200, [200] * 3 + [429], [429] * 4),
+        ('circuitBreaker: {expression: "RequestThreshold() > 4"}', 404, [404] * 4, [404, 503]),
+    ],
+)
+def test_what_a_worker_counted_outlives_it(tmp_path, middleware, status, before, after):
+    """With one worker nobody else knows it: the next one starts from what the master kept."""
+    with proxied(tmp_path, middleware, answering(status), workers=1) as (proxy, _):
+        assert [get(proxy.address(), "/", host=HOST).status for _ in before] == before
+        kill_a_worker(proxy)
+        first = get(proxy.address(), "/", host=HOST).status
+        if after[0] != after[1]:
+            proxy.wait_for_log("circuit breaker .* opens")  # it counts once the answer is out
+        assert [first, *(get(proxy.address(), "/", host=HOST).status for _ in after[1:])] == after
+
+
 def test_so_many_requests_at_a_time_over_all_workers(tmp_path):
     release = threading.Event()
 

@@ -62,8 +62,8 @@ def test_the_directory_of_a_provider_is_missing():
 
 
 def test_a_provider_that_does_not_exist_is_an_error_in_its_place():
-    found = read_configuration(["--providers.docker=true"])
+    found = read_configuration(["--providers.nomad=true"])
     assert [to_line(each) for each in found.found] == [
-        "error: providers.docker: this version cannot run the docker provider"
+        "error: providers.nomad: this version cannot run the nomad provider"
     ]
     assert found.compiled is None
