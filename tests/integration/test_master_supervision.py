@@ -3,7 +3,8 @@
 import errno
 import os
 import signal
-from contextlib import asynccontextmanager
+import socket
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -204,6 +205,47 @@ def test_two_entrypoints_may_not_share_an_address():
     wanted = {"web": ListenAddress("127.0.0.1", port), "all": ListenAddress("", port)}
     with pytest.raises(PortInUseError, match=r"all: address :\d+ is already in use by entrypoint web"):
         slots.open_epoch(1, wanted)
+
+
+def test_tcp_and_udp_may_share_a_port_and_slots_out_of_service_get_no_datagrams():
+    first = Slots(1)
+    first.open_epoch(1, {"web": LOOPBACK})
+    port = int(first.addresses(1)["web"].rsplit(":", 1)[1])
+    first.close()
+    slots = Slots(3)
+    slots.open_epoch(
+        1, {"web": ListenAddress("127.0.0.1", port), "dns": ListenAddress("127.0.0.1", port, "udp")}
+    )
+    assert slots.addresses(1)["dns"] == f"127.0.0.1:{port}/udp"
+
+    def datagrams():
+        """How many of 32 new clients came to each slot."""
+        for _ in range(32):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(b"x", ("127.0.0.1", port))
+        found = []
+        for slot in range(3):
+            sock = dict(slots.for_worker(1, slot))["dns"]
+            count = 0
+            with suppress(BlockingIOError):
+                while sock.recv(1):
+                    count += 1
+            found.append(count)
+        return found
+
+    assert datagrams() == [32, 0, 0]  # before any is in service the first one keeps what comes
+    slots.listen(1, 1)
+    assert datagrams() == [0, 32, 0]
+    slots.listen(1, 2)
+    spread = datagrams()
+    assert spread[0] == 0
+    assert min(spread[1:]) > 0
+    slots.steer(frozenset([1]))
+    assert datagrams() == [0, 0, 32]
+    slots.rest(1)
+    slots.steer(frozenset())
+    assert datagrams() == [0, 0, 32]
+    slots.close()
 
 
 def test_a_failed_epoch_leaves_no_socket_behind():

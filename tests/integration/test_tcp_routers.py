@@ -136,7 +136,13 @@ def stage(tmp_path_factory):
                     "entryPoints": ["http", "shared", "peer"],
                     "rule": "PathPrefix(`/`)",
                     "service": "web",
-                }
+                },
+                "web-tls": {
+                    "entryPoints": ["http", "peer"],
+                    "rule": "Host(`db.test`)",
+                    "service": "web",
+                    "tls": {},
+                },
             },
             "services": {"web": {"loadBalancer": {"servers": [{"url": web.url}]}}},
         }
@@ -305,6 +311,19 @@ def test_a_trusted_peer_says_who_the_client_is(stage, header, cut):
         assert sock.recv(6) == b"hello "
     fields = _fields_told(stage.address("http"), header)  # and so does HTTP
     assert fields["x-real-ip"] == fields["x-forwarded-for"] == "203.0.113.9"
+
+
+@pytest.mark.parametrize("entrypoint", ["http", "peer"])
+@pytest.mark.parametrize("header", [V1, V2, b""], ids=["v1", "v2", "none"])
+def test_tls_may_follow_the_header(stage, entrypoint, header):
+    with connected(stage.address(entrypoint)) as sock:
+        sock.sendall(header)
+        with client_context(stage.authority).wrap_socket(sock, server_hostname="db.test") as inside:
+            inside.sendall(request_bytes("GET", "/", host="db.test", fields=(("Connection", "close"),)))
+            content = read_all(inside).partition(b"\r\n\r\n")[2]
+    fields = {name.lower(): value for name, value in json.loads(content)["headers"]}
+    assert fields["x-real-ip"] == ("203.0.113.9" if header else "127.0.0.1")
+    assert fields["x-forwarded-proto"] == "https"
 
 
 def test_a_trusted_peer_need_not_say_it(stage):
