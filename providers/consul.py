@@ -122,7 +122,7 @@ class _Connection:
         settings = self._settings
         async with open_api(self._name, endpoint, settings.tls, user=self._user) as api:
             if settings.token:
-                api.set_header("X-Consul-Token", settings.token)
+                api.set_secret("X-Consul-Token", settings.token)
             yield ConsulStore(api, settings.root_key, self._namespace, self)
 
 

@@ -155,7 +155,8 @@ async def open_v3(api: HttpApi, root: str, user: tuple[str, str] | None) -> Asyn
         ProviderError: etcd does not answer, or refuses.
     """
     if user is not None:
-        api.set_header("Authorization", await _log_in(api, *user))
+        api.hide(user[1])
+        api.set_secret("Authorization", await _log_in(api, *user))
     store = EtcdV3Store(api, root)
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run_watch)

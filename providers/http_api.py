@@ -5,6 +5,7 @@ The words are ours or the server's, never the client library's: those quote URLs
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -68,20 +69,27 @@ class HttpApi:
         provider: its name, for errors.
         client: made for this endpoint.
         shown: the endpoint as messages name it.
+        secrets: never part of a message, even if the server quotes them.
     """
 
-    def __init__(self, provider: str, client: httpx.AsyncClient, shown: str) -> None:
+    def __init__(self, provider: str, client: httpx.AsyncClient, shown: str, secrets: Iterable[str]) -> None:
         self.provider = provider
         self.shown = shown
         self._client = client
+        self._secrets = list(secrets)
 
-    def set_header(self, name: str, value: str) -> None:
-        """Send a header with every request from now on."""
+    def set_secret(self, name: str, value: str) -> None:
+        """Send a header that holds a secret with every request from now on."""
         self._client.headers[name] = value
+        self.hide(value)
+
+    def hide(self, secret: str) -> None:
+        """Keep a text out of messages."""
+        self._secrets.append(secret)
 
     def failed(self, reason: str) -> ProviderError:
         """An error that names the endpoint."""
-        return ProviderError(self.provider, f"{self.shown}: {reason}")
+        return ProviderError(self.provider, f"{self.shown}: {without_secrets(reason, self._secrets)}")
 
     async def request(
         self,
@@ -169,6 +177,7 @@ async def open_api(
     if url.username and user is None:
         user = (url.username, url.password)
     auth = httpx.BasicAuth(*user) if user is not None else None
+    secrets = [user[1], base64.b64encode(":".join(user).encode()).decode()] if user is not None else []
     url = url.copy_with(userinfo=b"")  # the client logs URLs
     async with httpx.AsyncClient(
         base_url=url,
@@ -179,7 +188,7 @@ async def open_api(
         auth=auth,
         follow_redirects=False,
     ) as client:
-        yield HttpApi(provider, client, show_endpoint(url))
+        yield HttpApi(provider, client, show_endpoint(url), secrets)
 
 
 def parse_endpoint(provider: str, endpoint: str, *, is_tls: bool) -> httpx.URL:
@@ -208,6 +217,14 @@ def check_endpoints(provider: str, endpoints: Iterable[str], *, is_tls: bool) ->
     """
     for each in endpoints:
         parse_endpoint(provider, each, is_tls=is_tls)
+
+
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """A text with every secret that a server has quoted in it taken out."""
+    for each in secrets:
+        if each:
+            text = text.replace(each, "***")
+    return text
 
 
 def show_endpoint(url: httpx.URL) -> str:

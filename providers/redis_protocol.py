@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import hiredis
 import trio
 
+from providers.http_api import without_secrets
 from providers.kv import MAX_TREE_BYTES
 from shared.errors import ConfigError, ProviderError
 
@@ -35,15 +36,16 @@ class RedisConnection:
         shown: the endpoint as messages name it.
     """
 
-    def __init__(self, provider: str, shown: str, stream: trio.abc.Stream) -> None:
+    def __init__(self, provider: str, shown: str, stream: trio.abc.Stream, password: str) -> None:
         self.shown = shown
+        self._password = password
         self._provider = provider
         self._stream = stream
         self._reader = hiredis.Reader()
 
     def failed(self, reason: str) -> ProviderError:
-        """An error that names the endpoint."""
-        return ProviderError(self._provider, f"{self.shown}: {reason}")
+        """An error that names the endpoint; Redis quotes the words of commands that it does not know."""
+        return ProviderError(self._provider, f"{self.shown}: {without_secrets(reason, [self._password])}")
 
     async def ask(self, *command: str | int, timeout_s: float) -> Any:  # noqa: ANN401 - any reply
         """Send a command and wait for its reply.
@@ -119,7 +121,7 @@ async def open_redis(
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     stream = await _connect(provider, shown, host, port, context)
     try:
-        connection = RedisConnection(provider, shown, stream)
+        connection = RedisConnection(provider, shown, stream, password)
         if password:
             names = (username,) if username else ()
             await connection.ask("AUTH", *names, password, timeout_s=CONNECT_S)

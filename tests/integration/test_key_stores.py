@@ -1,5 +1,6 @@
 """What is peculiar to one store of keys, beyond the contract that all fulfil."""
 
+import contextlib
 import functools
 import logging
 
@@ -166,6 +167,47 @@ def test_a_user_in_the_endpoint_is_used_and_not_shown(consul, tmp_path, caplog):
             await provider.until_routes(routes_of(A))
             await do(consul.stop)
             assert "s3cret" not in await provider.until_failed()
+
+    trio.run(main)
+    assert "s3cret" not in caplog.text
+
+
+QUOTING = {
+    "consul": 'token = "s3cret"\n',
+    "etcd": 'username = "me"\npassword = "s3cret"\n',
+    "redis": 'password = "s3cret"\n',
+}
+
+
+@pytest.mark.parametrize("name", sorted(QUOTING))
+def test_a_server_that_quotes_what_it_was_sent(name, tmp_path, caplog):
+    """Its words are part of messages, secrets are not."""
+    caplog.set_level(logging.DEBUG)
+
+    async def quote(stream):
+        with contextlib.suppress(trio.BrokenResourceError):
+            async with stream:
+                said = await stream.receive_some(65_536)
+                if name == "redis":
+                    await stream.send_all(b"-ERR unknown command: " + b" ".join(said.split()) + b"\r\n")
+                    return
+                while b"s3cret" not in said:
+                    said += await stream.receive_some(65_536)
+                head = b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n"
+                words = (
+                    b'{"error": "you said ' + said[-120:].replace(b'"', b"'").replace(b"\r\n", b" ") + b'"}'
+                )
+                await stream.send_all(head % len(words) + words)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            port = listener.socket.getsockname()[1]
+            nursery.start_soon(trio.serve_listeners, quote, [listener])
+            settings = f'[providers.{name}]\nendpoints = ["127.0.0.1:{port}"]\n{QUOTING[name]}'
+            async with following(settings, tmp_path) as provider:
+                assert "***" in await provider.until_failed()
+            nursery.cancel_scope.cancel()
 
     trio.run(main)
     assert "s3cret" not in caplog.text

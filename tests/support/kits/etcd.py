@@ -167,7 +167,7 @@ class EtcdV2Kit(EtcdV3Kit):
 
     layout = keys.V1
     root = "/traefik"
-    many = 2_500  # 10,000 keys, each a request
+    many = 1_000  # 4,000 keys, each a request
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
