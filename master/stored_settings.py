@@ -21,7 +21,7 @@ from providers.registry import make_settings_store
 from shared.config.layers import Setting
 from shared.config.static import StaticConfig
 from shared.config.stored import is_static, to_settings
-from shared.errors import ProviderError, UsageError
+from shared.errors import ConfigError, ProviderError, UsageError
 
 FETCH_WAIT_S = 5.0
 """How long a start or a reload waits for the store."""
@@ -69,7 +69,10 @@ def reader(copy: Path | None) -> Callable[[StaticConfig], Sequence[Setting]]:
     """
 
     def read(config: StaticConfig) -> Sequence[Setting]:
-        place = find_place(config)
+        try:
+            place = find_place(config)
+        except ConfigError:
+            return ()  # said, with its place, by whoever makes the provider
         if place is None:
             return ()
         try:

@@ -26,6 +26,7 @@ import trio
 
 from providers.base import Provider, Publish, Snapshot
 from providers.client_tls import make_client_context
+from providers.http_api import reason_of
 from shared.config.diagnostics import Position
 from shared.config.documents import MAX_DOCUMENT_BYTES, Document, DocumentError, parse_document
 from shared.config.static import StaticConfig
@@ -121,7 +122,7 @@ class HttpProvider:
         except trio.TooSlowError as error:
             raise self._failed(f"no whole answer within {self._poll_timeout_s:g} s") from error
         except httpx.HTTPError as error:
-            raise self._failed(_reason(error)) from error
+            raise self._failed(reason_of(error)) from error
         except (httpx.InvalidURL, UnicodeError) as error:
             raise self._failed("the redirect or a header cannot be used") from error
 
@@ -205,21 +206,3 @@ def _with_user(headers: dict[str, str], url: httpx.URL) -> dict[str, str]:
 def _shown(url: httpx.URL) -> str:
     """The URL without what may be secret: user, password and query."""
     return str(url.copy_with(userinfo=b"", query=None, fragment=None))
-
-
-def _reason(error: httpx.HTTPError) -> str:
-    """What went wrong, in words that cannot hold a header or a URL."""
-    causes: list[BaseException] = [error]
-    while causes[-1].__cause__ or causes[-1].__context__:
-        deeper = causes[-1].__cause__ or causes[-1].__context__
-        if deeper is None or deeper in causes:
-            break
-        causes.append(deeper)
-    for each in causes:
-        if isinstance(each, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {each.verify_message}"
-        if isinstance(each, OSError) and each.strerror:
-            return f"cannot connect: {each.strerror}"
-    if isinstance(error, httpx.ConnectError):
-        return "cannot connect"
-    return f"the answer broke off or is not HTTP ({type(error).__name__})"

@@ -143,7 +143,7 @@ class HttpApi:
             finally:
                 await response.aclose()
         except httpx.HTTPError as error:
-            raise self.failed(_reason(error)) from error
+            raise self.failed(reason_of(error)) from error
         except (httpx.InvalidURL, UnicodeError) as error:
             raise self.failed("the address or a header cannot be used") from error
 
@@ -232,7 +232,8 @@ def show_endpoint(url: httpx.URL) -> str:
     return url.netloc.decode("ascii", "replace")
 
 
-def _reason(error: httpx.HTTPError) -> str:
+def reason_of(error: httpx.HTTPError) -> str:
+    """What went wrong, in words that cannot hold a URL or a header."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

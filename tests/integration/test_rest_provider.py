@@ -16,6 +16,7 @@ from tests.support.proxy import running_proxy
 from tests.support.vectors import all_vectors
 
 ROUNDS = 12
+LARGE = 5_000
 V1 = {"static_name": "traefik.toml", "entrypoints": ("web", "traefik")}
 PASSWORD = "correct horse"
 THROTTLED = "\nproviders: {providersThrottleDuration: 60s, rest: {insecure: true}}\nlog: {level: INFO}\n"
@@ -91,6 +92,23 @@ def test_the_answer_comes_when_every_worker_serves_it(tmp_path):
             assert served == {name}
         (status,) = proxy.status()["providers"]
         assert (status["name"], status["failure"]) == ("rest", "")
+
+
+def test_a_large_document(tmp_path):
+    """More than any buffer on the way; every router of it serves when the answer comes."""
+    with (
+        running_origin(echo("one")) as one,
+        running_proxy(tmp_path, static=v2_static, entrypoints=("web", "traefik")) as proxy,
+    ):
+        rules = v2_rules("one", one.url)
+        rules["http"]["routers"] |= {
+            f"r{number}": {"rule": f"Host(`h{number}.test`)", "service": "one", "entryPoints": ["web"]}
+            for number in range(LARGE)
+        }
+        assert len(json.dumps(rules)) > 262_144
+        assert put(proxy, "rest", rules).status == 200
+        for number in (0, LARGE // 2, LARGE - 1):
+            assert get(proxy.address(), "/", host=f"h{number}.test").status == 200
 
 
 def test_what_cannot_be_read_whole_changes_nothing(tmp_path):
