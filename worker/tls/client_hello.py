@@ -8,6 +8,7 @@ Source: RFC 8446 sections 4.1.2, 4.2 and 5.1; RFC 6066 section 3; RFC 7301 secti
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from shared.hosts import lower_ascii
@@ -23,6 +24,9 @@ _CLIENT_HELLO = 1
 _SERVER_NAME = 0
 _ALPN = 16
 _HOST_NAME = 0
+_RANDOM_END = 2 + 32
+_size = struct.Struct(">H")
+_extension = struct.Struct(">HH")
 
 
 class ClientHello(NamedTuple):
@@ -75,22 +79,30 @@ def parse_client_hello(data: bytes) -> ClientHello | None:
 
 
 def _parse_body(body: bytes) -> ClientHello:
-    reader = _Reader(body)
-    reader.take(2 + 32)  # legacy version, random
-    reader.vector(1)  # session id
-    reader.vector(2)  # cipher suites
-    reader.vector(1)  # compression methods
+    """Walk over the extensions (a dozen in a browser's hello) and look into two of them."""
     server_name = ""
     protocols: tuple[str, ...] = ()
-    if not reader.is_at_end:
-        extensions = _Reader(reader.vector(2))
-        while not extensions.is_at_end:
-            kind = int.from_bytes(extensions.take(2))
-            content = extensions.vector(2)
-            if kind == _SERVER_NAME:
-                server_name = _server_name(content)
-            elif kind == _ALPN:
-                protocols = _protocols(content)
+    try:
+        at = _RANDOM_END
+        at += 1 + body[at]  # session id
+        at += 2 + _size.unpack_from(body, at)[0]  # cipher suites
+        at += 1 + body[at]  # compression methods
+        if at < len(body):
+            end = at + 2 + _size.unpack_from(body, at)[0]
+            at += 2
+            while at < end:
+                kind, size = _extension.unpack_from(body, at)
+                at += 4 + size
+                if kind == _SERVER_NAME:
+                    server_name = _server_name(body[at - size : at])
+                elif kind == _ALPN:
+                    protocols = _protocols(body[at - size : at])
+            if at != end:
+                raise BadClientHello("an extension of the ClientHello is cut off")
+        if at > len(body):
+            raise BadClientHello("a field of the ClientHello is cut off")
+    except (IndexError, struct.error) as error:
+        raise BadClientHello("a field of the ClientHello is cut off") from error
     return ClientHello(server_name, protocols)
 
 
