@@ -7,8 +7,7 @@ import socket
 import ssl
 from typing import Any
 
-import trio
-
+from worker.secure_stream import SecureStream
 from worker.tls.client_hello import ClientHello
 from worker.tls.material import TlsChoice
 from worker.tls.stream import TlsSession, TlsStream
@@ -36,15 +35,8 @@ async def start_tls(sock: socket.socket, hello: ClientHello, choice: TlsChoice) 
     """
     tls = choice.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
     try:
-        while True:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            try:
-                tls.do_handshake()
-                return TlsStream(tls, _session(tls, hello, choice))
-            except ssl.SSLWantReadError:
-                await trio.lowlevel.wait_readable(tls)
-            except ssl.SSLWantWriteError:
-                await trio.lowlevel.wait_writable(tls)
+        await SecureStream(tls).do_handshake()
+        return TlsStream(tls, _session(tls, hello, choice))
     except BaseException:
         tls.close()
         raise

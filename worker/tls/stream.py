@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import trio
 
+from worker.secure_stream import SecureStream
+
 MAX_RECEIVE_BYTES = 65_536
 
 
@@ -85,6 +87,7 @@ class TlsStream:
         self.ssl_socket = sock
         self.session = session
         self.socket = TlsSocket(sock)
+        self._stream = SecureStream(sock)
         self._has_ended = False
 
     @classmethod
@@ -94,24 +97,16 @@ class TlsStream:
         return cls(sock, session)
 
     async def receive_some(self, max_bytes: int = MAX_RECEIVE_BYTES) -> bytes:
-        """Some bytes, or none at the end.
+        """Some bytes, or none at the end. Lets other tasks run, also when there is always more.
 
         Raises:
             trio.BrokenResourceError: the connection broke, or what came was no proper TLS.
             trio.ClosedResourceError: we closed it.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        with _translated(self.ssl_socket):
-            while True:
-                try:
-                    data = self.ssl_socket.recv(max_bytes)
-                except ssl.SSLWantReadError:
-                    await trio.lowlevel.wait_readable(self.ssl_socket)
-                except ssl.SSLWantWriteError:
-                    await trio.lowlevel.wait_writable(self.ssl_socket)
-                else:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                    return data
+        data = await self._stream.receive_some(max_bytes)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return data
 
     def receive_nowait(self, max_bytes: int = MAX_RECEIVE_BYTES) -> bytes:
         """What is there without waiting; empty if nothing."""
@@ -122,23 +117,19 @@ class TlsStream:
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send everything; errors as for ``receive_some``. When cancelled, the connection is of no use."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        rest = memoryview(data)
-        with _translated(self.ssl_socket):
-            while rest:
-                try:
-                    rest = rest[self.ssl_socket.send(rest) :]
-                except ssl.SSLWantWriteError:
-                    await trio.lowlevel.wait_writable(self.ssl_socket)
-                except ssl.SSLWantReadError:
-                    await trio.lowlevel.wait_readable(self.ssl_socket)
+        await self._stream.send_all(data)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_eof(self) -> None:
         """Say that nothing more comes; reading goes on. Errors as for ``receive_some``."""
         await trio.lowlevel.checkpoint()
-        with _translated(self.ssl_socket):
-            self._has_ended = True
+        if self.ssl_socket.fileno() < 0:
+            raise trio.ClosedResourceError("the connection is closed")
+        self._has_ended = True
+        try:
             end_sending(self.ssl_socket)
+        except OSError as error:
+            raise trio.BrokenResourceError("the connection broke") from error
 
     def close(self) -> None:
         """Close an idle or finished connection politely. Nothing happens if it is closed already."""
@@ -208,20 +199,3 @@ def end_sending(sock: ssl.SSLSocket) -> None:
     """
     say_goodbye(sock)
     socket.socket.shutdown(sock, socket.SHUT_WR)  # SSLSocket's own would forget the session, and with it recv
-
-
-class _translated:  # reads as what it does, like contextlib's own
-    """Foreign errors become trio's, as those of its own streams."""
-
-    __slots__ = ("_sock",)
-
-    def __init__(self, sock: ssl.SSLSocket) -> None:
-        self._sock = sock
-
-    def __enter__(self) -> None:
-        if self._sock.fileno() < 0:
-            raise trio.ClosedResourceError("this connection is closed")
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, OSError | ValueError):
-            raise trio.BrokenResourceError(f"TLS connection broken: {error}") from error
