@@ -35,6 +35,8 @@ MAX_SHOWN_CHARS = 200
 Params = Mapping[str, str] | Sequence[tuple[str, str]]
 """A query: names and values, in pairs where a name comes twice."""
 
+_ASK = {"Accept-Encoding": "identity", "User-Agent": "penstock"}
+"""Compressed answers are not asked for: what a few bytes expand to has no bound known beforehand."""
 _SOCKET_HOST = "localhost"
 """What requests over a Unix socket call their host; nobody looks it up."""
 
@@ -185,16 +187,19 @@ class ApiClient:
 
     async def _pieces(self, answer: httpx.Response, path: str) -> AsyncIterator[bytes]:
         with self._mapped(path):
-            async for piece in answer.aiter_bytes():
+            async for piece in answer.aiter_raw():
                 yield piece
         raise self._error(path, "the stream ended")
 
     async def _read(self, answer: httpx.Response, path: str) -> bytes:
         body = bytearray()
-        async for piece in answer.aiter_bytes():
-            body += piece
-            if len(body) > MAX_ANSWER_BYTES:
-                raise self._error(path, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+        with trio.CancelScope() as scope:
+            async for piece in answer.aiter_raw():
+                body += piece
+                if len(body) > MAX_ANSWER_BYTES:
+                    scope.cancel()  # the next read ends the client's nested generators from the inside
+        if len(body) > MAX_ANSWER_BYTES:
+            raise self._error(path, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
         return bytes(body)
 
     def _require_ok(self, answer: httpx.Response, body: bytes, path: str) -> None:
@@ -278,7 +283,7 @@ async def open_client(
     client = httpx.AsyncClient(
         transport=transport,
         auth=auth,
-        headers=headers,
+        headers={**_ASK, **(headers or {})},
         timeout=httpx.Timeout(None, connect=connect_timeout_s or None),
         trust_env=False,
     )
