@@ -17,7 +17,7 @@ import trio
 
 from providers.api_client import ApiClient, lines, open_client, parse_endpoint
 from providers.base import Provider
-from providers.docker_containers import LOOPBACK, ContainerView, read_containers
+from providers.docker_containers import LOOPBACK, ContainerView, read_containers, uses_host_network
 from providers.labels import LabelDocument, Workload
 from providers.labels_constraints import label_constraints
 from providers.labels_containers_v1 import V1Rules, translate_containers
@@ -123,14 +123,14 @@ class _Engine:
 
     async def list_all(self) -> Translate:
         _, raw = await self._client.get("/containers/json", {"all": "true"})
-        if not self._host_address:
+        if not self._host_address and uses_host_network(raw):
             self._host_address = await find_host_address()
         view = ContainerView(
             network=self._settings.network,
             use_bind_port_ip=self._settings.use_bind_port_ip,
             allow_empty=self._settings.allow_empty_services,
             is_local=self._client.endpoint.is_local,
-            host_address=self._host_address,
+            host_address=self._host_address or LOOPBACK,
             routes=read_routing_table(),
         )
 

@@ -19,6 +19,7 @@ from providers.reachability import RoutingTable, why_not
 from shared.config.diagnostics import Diagnostic
 
 LOOPBACK = "127.0.0.1"
+HOST_MODE = "host"
 NETWORK_LABEL = "traefik.docker.network"
 KEEP_LABEL = "traefik.docker.allownonrunning"
 MAX_CONTAINERS = 100_000
@@ -111,6 +112,13 @@ def read_containers(raw: object, view: ContainerView) -> tuple[list[Workload], l
     return [each for each in workloads if each is not None], found
 
 
+def uses_host_network(raw: object) -> bool:
+    """Whether some container of an engine's list is in the host's own network."""
+    entries = raw if isinstance(raw, list) else []
+    modes = ((each.get("HostConfig") or {}).get("NetworkMode") for each in entries if isinstance(each, dict))
+    return HOST_MODE in modes
+
+
 def _workload(
     container: Container, others: Mapping[str, Container], view: ContainerView, found: list[Diagnostic]
 ) -> Workload | None:
@@ -169,7 +177,7 @@ def _address(
 ) -> tuple[str, str]:
     """The address to use, or why there is none."""
     mode = container.network_mode
-    if mode == "host":
+    if mode == HOST_MODE:
         return view.host_address, ""
     if mode.startswith("container:"):
         owner = others.get(mode.partition(":")[2].removeprefix("/"))
