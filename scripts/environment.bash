@@ -61,7 +61,7 @@ require_venv() {
 
 # Programs that some tests drive. They are tried for once; without them those tests are skipped by name.
 # Each is a command or a file, and its package after a colon where that has another name.
-test_packages=(slowhttptest testssl:testssl.sh etcd:etcd-server redis-server psql:postgresql
+test_packages=(slowhttptest curl h2load:nghttp2-client testssl:testssl.sh etcd:etcd-server redis-server psql:postgresql
     dockerd:docker.io busybox:busybox-static java:default-jre-headless /usr/share/java/zookeeper.jar:zookeeper
     go:golang-go /usr/share/gocode/src/go.etcd.io/bbolt:golang-github-coreos-bbolt-dev)
 

@@ -1,6 +1,9 @@
 """HTTP/2 to servers: in the clear by ``h2c``, over TLS by ALPN, one connection for many exchanges."""
 
 import json
+import os
+import socket
+import sys
 import threading
 
 import pytest
@@ -11,7 +14,9 @@ from tests.support.authority import Authority
 from tests.support.clients import ClientConnection, exchange
 from tests.support.http2 import H2Client, echo_request, http2, http2_echo
 from tests.support.origins import echo, running_origin, upgrading
+from tests.support.ports import reserve_port
 from tests.support.proxy import running_proxy
+from tests.support.server_process import ServerProcess
 
 pytestmark = pytest.mark.integration
 
@@ -253,3 +258,60 @@ def test_a_silent_server_is_asked_whether_it_is_there(tmp_path):
     ):
         assert get(proxy, method="POST").status == 502
         assert "does not answer a ping" in proxy.log
+
+
+APPLICATION = """
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for step in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{step}.complete"})
+        return
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    fields = [(b"x-version", scope["http_version"].encode()), (b"x-size", b"%d" % size)]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    for _ in range(50):
+        await send({"type": "http.response.body", "body": bytes(10_000), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+"""
+
+
+@pytest.mark.parametrize("scheme", ["h2c", "https"])
+def test_hypercorn(tmp_path, authority, scheme):
+    (tmp_path / "served.py").write_text(APPLICATION)
+    pair = authority.issue("localhost", file="hypercorn")
+    tls = ["--certfile", str(pair.certificate), "--keyfile", str(pair.key)] if scheme == "https" else []
+    with reserve_port() as port:
+
+        def answers():
+            with socket.create_connection(("127.0.0.1", port.number), 1):
+                return True
+
+        command = [
+            sys.executable,
+            "-m",
+            "hypercorn",
+            "--worker-class",
+            "trio",
+            "--bind",
+            f"127.0.0.1:{port.number}",
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        server = ServerProcess([*command, *tls, "served:application"], tmp_path / "log", answers, environment)
+        server.start()
+        try:
+            url = f"{scheme}://localhost:{port.number}"
+            transport = {"rootCAs": [authority.pem]} if tls else None
+            with running_proxy(tmp_path, dynamic=document(url, transport), workers=1) as proxy:
+                body = bytes(300_000)
+                for _ in range(3):
+                    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+                    response = exchange(proxy.address(), head + body)
+                    assert (response.header("X-Version"), response.header("X-Size")) == ("2", "300000")
+                    assert len(response.content) == 500_000
+        finally:
+            server.stop()
