@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from providers import mesos
 from tests.support.kits import labelled
 from tests.support.kits.base import Kit, Route
 from tests.support.mesos import MesosStandIn, make_task
 from tests.support.ports import reserve_port
+
+REFRESH_S = 0.1
 
 
 class MesosKit(Kit):
@@ -23,6 +26,8 @@ class MesosKit(Kit):
         self._port = reserve_port()
         self.server = MesosStandIn(self._port.number)
         self._more = ""
+        # Settings count in whole seconds; a suite that waits for every look should not.
+        self._usual_refresh_s, mesos.DEFAULT_REFRESH_S = mesos.DEFAULT_REFRESH_S, REFRESH_S
 
     @classmethod
     def missing(cls) -> str:
@@ -39,6 +44,7 @@ class MesosKit(Kit):
         self.server.stop()
 
     def close(self) -> None:
+        mesos.DEFAULT_REFRESH_S = self._usual_refresh_s
         self.server.stop()
         self._port.release()
 
@@ -47,7 +53,7 @@ class MesosKit(Kit):
 
     def settings(self, host: str, port: int, password: str = "") -> str:
         return (
-            f'[mesos]\nendpoint = "http://{host}:{port}"\ndomain = "test"\nrefreshSeconds = 1\n{self._more}'
+            f'[mesos]\nendpoint = "http://{host}:{port}"\ndomain = "test"\nrefreshSeconds = 0\n{self._more}'
         )
 
     def write(self, routes: Sequence[Route]) -> None:
