@@ -352,3 +352,24 @@ def test_bad_v1_options_refuse_their_entrypoint_alone():
     with pytest.raises(TlsRefused):
         found.options("a.test")
     assert found.options("a.test", "other") == "default"
+
+
+# --- contexts of a worker
+
+
+def test_contexts_go_on_with_what_did_not_change_and_let_go_of_the_rest(monkeypatch):
+    bench = Bench()
+    one, two = pem("a.test"), pem("b.test")
+    first = chooser(document([one, two]), bench=bench)
+    before = first.material.choose(first.contexts, "web", "a.test", "").context
+    gone = first.material.choose(first.contexts, "web", "b.test", "").context
+    second = TlsMaterial(table(bench.compile(document([one, pem("c.test")]))).streams().tls)
+    first.contexts.keep_only(second.content)
+    assert second.choose(first.contexts, "web", "a.test", "").context is before
+    assert second.choose(first.contexts, "web", "b.test", "").context is not gone
+    monkeypatch.setattr("worker.tls.material.MAX_CONTEXTS", 1)
+    third = Contexts()
+    kept = second.choose(third, "web", "a.test", "").context
+    assert second.choose(third, "web", "a.test", "").context is kept
+    second.choose(third, "web", "c.test", "")
+    assert second.choose(third, "web", "a.test", "").context is not kept
