@@ -21,6 +21,7 @@ import trio
 
 from providers.http_api import HttpApi
 from providers.kv import KeyTree, alias_of, keys_below, spellings
+from shared.errors import ProviderError
 
 CHECK_S = 10.0
 """A reading of what changed is made this often in any case; without changes it costs some 100 bytes."""
@@ -58,21 +59,50 @@ class _Transaction(msgspec.Struct, frozen=True):
 _READER = msgspec.json.Decoder(_Transaction)
 
 
+class _TokenRefusedError(ProviderError):
+    """etcd does not know our token (any more)."""
+
+
 class EtcdV3Store:
     """A connection to an etcd. Made by ``open_v3``."""
 
     check_s = CHECK_S
 
-    def __init__(self, api: HttpApi, root: str) -> None:
+    def __init__(self, api: HttpApi, root: str, user: tuple[str, str] | None = None) -> None:
         self._api = api
         self._root = root
+        self._user = user
         self._own = _Mirror(api, root)
         self._target: _Mirror | None = None
         self._changed = trio.Event()
 
+    async def log_in(self) -> None:
+        """Get a token, if there is a user.
+
+        Raises:
+            ProviderError: etcd does not answer, or refuses the user.
+        """
+        if self._user is not None:
+            self._api.hide(self._user[1])
+            self._api.drop_header("Authorization")  # one that has expired is refused even here
+            self._api.set_secret("Authorization", await _log_in(self._api, *self._user))
+
     async def read(self) -> KeyTree:
-        """The tree of the newest revision."""
+        """The tree of the newest revision.
+
+        Raises:
+            ProviderError: etcd does not answer, or refuses.
+        """
         self._changed = trio.Event()
+        try:
+            return await self._read()
+        except _TokenRefusedError:
+            if self._user is None:
+                raise
+        await self.log_in()  # tokens live for minutes only, whatever is done with them (JWT)
+        return await self._read()
+
+    async def _read(self) -> KeyTree:
         revision = await self._own.refresh()
         own = keys_below(self._root, self._own.items())
         target = alias_of(own)
@@ -154,10 +184,8 @@ async def open_v3(api: HttpApi, root: str, user: tuple[str, str] | None) -> Asyn
     Raises:
         ProviderError: etcd does not answer, or refuses.
     """
-    if user is not None:
-        api.hide(user[1])
-        api.set_secret("Authorization", await _log_in(api, *user))
-    store = EtcdV3Store(api, root)
+    store = EtcdV3Store(api, root, user)
+    await store.log_in()
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run_watch)
         yield store
@@ -214,7 +242,10 @@ class _Mirror:
         content = msgspec.json.encode({"success": ranges})
         answer = await self._api.request("POST", "/v3/kv/txn", content=content, timeout_s=ANSWER_S)
         if answer.status != httpx.codes.OK:
-            raise self._api.failed(f"it refuses to be read: {_error_words(answer.body, answer.status)}")
+            refused = self._api.failed(f"it refuses to be read: {_error_words(answer.body, answer.status)}")
+            if answer.status == httpx.codes.UNAUTHORIZED:
+                raise _TokenRefusedError(refused.provider, refused.reason)
+            raise refused
         try:
             read = _READER.decode(answer.body)
             found = [each.response_range for each in read.responses]

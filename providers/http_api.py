@@ -83,6 +83,10 @@ class HttpApi:
         self._client.headers[name] = value
         self.hide(value)
 
+    def drop_header(self, name: str) -> None:
+        """Do not send this header any more."""
+        self._client.headers.pop(name, None)
+
     def hide(self, secret: str) -> None:
         """Keep a text out of messages."""
         self._secrets.append(secret)

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from master import provider_feed
+from providers import etcd_v3
 from tests.support.following import following
 from tests.support.kits.base import Route
 from tests.support.kits.consul import ConsulKit
@@ -18,6 +19,7 @@ from tests.support.server_process import ServerProcess
 
 A = Route("a", "a.test", "http://127.0.0.1:8001")
 B = Route("b", "b.test", "http://127.0.0.1:8002")
+TOKEN_LIFE_S = 1.0
 
 
 @pytest.fixture(autouse=True)
@@ -213,6 +215,25 @@ def test_a_server_that_quotes_what_it_was_sent(name, tmp_path, caplog):
     assert "s3cret" not in caplog.text
 
 
+def test_each_namespace_is_asked_for_by_its_name(consul, tmp_path):
+    """Namespaces are the Enterprise server's; the stand-in ignores them, so what was asked is looked at."""
+
+    async def main():
+        place = "other/http/routers/a"
+        pairs = {f"{place}/rule": "Host(`a.test`)", f"{place}/service": "a", "traefik/alias": "other"}
+        await do(consul.put, {**pairs, "other/http/services/a/loadBalancer/servers/0/url": A.url})
+        host, port = consul.address
+        settings = f'[providers.consul]\nendpoints = ["{host}:{port}"]\nnamespaces = ["team"]\n'
+        async with following(settings, tmp_path) as provider:
+            await provider.until_routes(routes_of(A))
+            assert provider.feed.name == "consul-team"
+        targets, bodies = zip(*consul.server.asked, strict=True)
+        assert all("ns=team" in each for each in targets if each.startswith("/v1/kv/"))
+        assert [b'"Namespace":"team"' in body for body in bodies if b"get-tree" in body] == [True]
+
+    trio.run(main)
+
+
 # ----------------------------------------------------------------------------------------------- etcd
 
 
@@ -232,6 +253,37 @@ def test_without_watching_only_a_reread_looks_again(kind, tmp_path):
             await provider.until_routes(routes_of(A, B))
             assert len(provider.history) == 2
 
+    try:
+        trio.run(main)
+    finally:
+        kit.close()
+
+
+def test_a_token_that_expires_is_renewed(tmp_path, monkeypatch):
+    monkeypatch.setattr("providers.etcd_v3.EtcdV3Store.check_s", 1_000.0)
+    kit = started(EtcdV3Kit, tmp_path)
+    kit.server.process._command += ["--auth-token-ttl", "1"]
+
+    async def main():
+        await do(kit.write, [A])
+        await do(kit.set_password, "right")
+        async with following(kit.settings(*kit.address, "right"), tmp_path) as provider:
+            await provider.until_routes(routes_of(A))
+            await trio.sleep(3 * TOKEN_LIFE_S)  # etcd's own clock; using the token would keep it alive
+            await do(kit._log_in)
+            await do(kit.write, [B])
+            await provider.until_routes(routes_of(A, B))
+            assert provider.feed.restarts == 0
+        (first,) = [each for each in expired if each]
+        assert "token" in first
+
+    expired = []
+    refused = etcd_v3._TokenRefusedError.__init__
+    monkeypatch.setattr(
+        etcd_v3._TokenRefusedError,
+        "__init__",
+        lambda self, provider, reason: (expired.append(reason), refused(self, provider, reason))[1],
+    )
     try:
         trio.run(main)
     finally:

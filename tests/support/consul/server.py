@@ -20,6 +20,7 @@ from tests.support.consul.store import RollbackError, Table, describe
 
 MAX_VALUE_BYTES = 512 * 1024
 MAX_OPERATIONS = 64
+MAX_REMEMBERED = 1_000
 DEFAULT_WAIT_S = 300.0
 MAX_WAIT_S = 600.0
 JITTER = 16
@@ -46,6 +47,7 @@ class ConsulStandIn:
             read with any token that is there.
         has_leader: without one every request is refused, after ``no_leader_s``.
         requests: how many were answered.
+        asked: targets and bodies of the last of them.
     """
 
     def __init__(self, port: int) -> None:
@@ -57,6 +59,7 @@ class ConsulStandIn:
         self.has_leader = True
         self.no_leader_s = 0.05
         self.requests = 0
+        self.asked: deque[tuple[str, bytes]] = deque(maxlen=MAX_REMEMBERED)
         self.stopping = threading.Event()
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
@@ -166,6 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         params = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         self.stand_in.requests += 1
+        self.stand_in.asked.append((self.path, body))
         try:
             if not self.stand_in.has_leader:
                 time.sleep(self.stand_in.no_leader_s)
