@@ -73,8 +73,9 @@ def drops_question_mark(observed: Observed, aspect: Aspect) -> bool:
     if (
         aspect.name in ("upstream.target", "field:location")
         and observed.ours.status == observed.theirs.status
+        and _texts(aspect.theirs) == f"{_texts(aspect.ours)}?"
     ):
-        return _texts(aspect.theirs) == f"{_texts(aspect.ours)}?"
+        return True
     expressions = len(observed.options("redirectRegex"))
     if not expressions or observed.theirs.status not in (301, 302, 307, 308):
         return False
