@@ -1,26 +1,19 @@
-"""The loop of the plain lane, and the doors between the lanes.
+"""The plain lane: its connections, its exchanges, and the doors to the general lane.
 
-One trio task waits until the lane's epoll instance has events, handles what there is, looks again a bounded
-number of times and waits anew: trio is asked once for many exchanges. Nothing in here waits otherwise.
-
-Doors to the general lane: ``promote`` (a head that is not plain, or no idle connection to its server),
-``resume`` (an answer that is not plain: the general lane goes on with the server's connection) and ``fail``
-(no answer at all). Back in: ``adopt``, for new connections and for those that are idle again.
+Doors: ``promote`` (a head that is not plain, or no idle connection to its server), ``resume`` (an answer that
+is not plain: the general lane goes on with the server's connection), ``fail`` (no answer at all) and
+``hand_over`` (it is TLS). Back in: ``adopt``, for new connections and for those that are idle again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import select
 import socket
 import ssl
 import struct
 import time
-import weakref
-from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 import trio
 
@@ -28,29 +21,19 @@ from shared.errors import ClientGone, ExchangeError, UpstreamError
 from worker import downstream
 from worker.access_log import AccessLog
 from worker.admission import Place
-from worker.plain.answer import Answer
+from worker.plain.books import Books
 from worker.plain.client import PlainClient
-from worker.plain.composer import MAX_HEAD_BYTES
 from worker.plain.link import PlainLink
-from worker.plain.plan import Plan, Planner
-from worker.plain.records import make_failed_record, make_record
+from worker.plain.loop import Handler, Loop
+from worker.plain.plan import Plan
+from worker.plain.records import note, note_failure
 from worker.request_head import Peer
 from worker.resumption import Resumption
-from worker.server import Server
 from worker.splicing import Pipes
 from worker.state import Counts, Entrance, Generations, Lifetime, seconds
 from worker.target import Target
-from worker.tls.stream import TlsIdentity, TlsSession, say_goodbye
+from worker.tls.stream import TlsSession, say_goodbye
 
-logger = logging.getLogger(__name__)
-
-MAX_PLANS = 16_384
-"""Request heads remembered per worker; with them go their answers (bounded by 300 MB; usually a few)."""
-MAX_SEEN = 65_536
-"""Marks of heads seen once (about 6 MB)."""
-EVENTS_PER_LOOK = 256
-LOOKS_PER_TURN = 8
-"""Before trio's other tasks get their turn."""
 SWEEP_INTERVAL_S = 0.25
 """How often idle and waiting connections are looked through for those over their time."""
 SWEEP_SHARE = 8
@@ -62,28 +45,12 @@ _LINK_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 _CLOCK = time.monotonic
 
 
-class Handler(Protocol):
-    """What the loop drives."""
-
-    def on_events(self, events: int) -> None:
-        """The kernel has news about its socket."""
-
-
 Promote = Callable[[PlainClient, bytes, Resumption | None], None]
 """Starts the general lane on a connection: the bytes already read, and the exchange that has begun if any."""
 
 
 HandOver = Callable[[PlainClient], None]
 """Starts a handshake on a connection."""
-
-BookKey = tuple[str, str, TlsIdentity | None]
-"""What the plans of a connection depend on: entrypoint, peer, and what TLS says about the client."""
-
-
-class Book(dict[bytes, Plan]):
-    """The plans of one peer at one entrypoint; shared by its connections and gone with the last of them."""
-
-    __slots__ = ("__weakref__",)
 
 
 class PlainLane:
@@ -110,15 +77,10 @@ class PlainLane:
         self._access_log = access_log
         self._promote = promote
         self._hand_over = hand_over
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Handler] = {}
         self._clients: dict[int, PlainClient] = {}
-        self._books: weakref.WeakValueDictionary[BookKey, Book] = weakref.WeakValueDictionary()
-        self._planner = Planner()
+        self._books = Books()
+        self.loop = Loop(self._close_all_of)
         self.pipes = Pipes()
-        self._plan_count = 0
-        self._seen: set[int] = set()
-        self._due: deque[PlainLink] = deque()
         self.now = _CLOCK
         self.is_draining = False
         self._emptied = trio.Event()
@@ -153,16 +115,13 @@ class PlainLane:
             is_new: nothing was read yet: its first byte says whether it is TLS.
         """
         security = None if session is None else session.identity
-        key = (entrance.name, peer.ip, security)
-        book = self._books.get(key)
-        if book is None:
-            book = self._books[key] = Book()
+        book = self._books.open((entrance.name, peer.ip, security))
         client = PlainClient(sock, entrance, peer, place, self, book, session)
         client.served = served
         client.is_new = is_new
         client.last_active = self.now()
-        self._clients[client.fd] = self._handlers[client.fd] = client
-        self._epoll.register(client.fd, _CLIENT_EVENTS)
+        self._clients[client.fd] = client
+        self.loop.register(client.fd, client, _CLIENT_EVENTS)
 
     def hand_over(self, client: PlainClient) -> None:
         """It is TLS: let it shake hands in a task."""
@@ -203,29 +162,9 @@ class PlainLane:
     def make_plan(self, client: PlainClient, data: bytes) -> Plan | None:
         """What to do with bytes that are not known yet; None unless they are one whole plain head."""
         routes = self._generations.routes
-        if len(data) > MAX_HEAD_BYTES:
+        if routes is None or self.is_draining:
             return None
-        if routes is None or self.is_draining or data.find(b"\r\n\r\n") != len(data) - 4:
-            return None
-        plan = self._planner.make_plan(
-            data, client.entrance, client.peer, routes, self.generation, client.session
-        )
-        if plan is not None and self._is_known(data):
-            if self._plan_count >= MAX_PLANS:
-                self._forget_plans()
-            self._plan_count += 1
-            client.plans[data] = plan
-        return plan
-
-    def _is_known(self, head: bytes) -> bool:
-        """Whether this head was seen lately: one that never comes again is not worth a place."""
-        mark = hash(head)
-        if mark in self._seen:
-            return True
-        if len(self._seen) >= MAX_SEEN:
-            self._seen.clear()
-        self._seen.add(mark)
-        return False
+        return self._books.make_plan(client, data, routes, self.generation)
 
     def start(self, client: PlainClient, plan: Plan, raw_head: bytes) -> None:
         """Send a request to a server, over a connection that is open already."""
@@ -243,8 +182,7 @@ class PlainLane:
         link = connection.plain
         if link is None:
             link = connection.plain = PlainLink(connection, self)
-            self._handlers[link.fd] = link
-            self._epoll.register(link.fd, _LINK_EVENTS)
+            self.loop.register(link.fd, link, _LINK_EVENTS)
         client.plan, client.link, client.target = plan, link, target
         client.raw_head = raw_head
         client.started = self.now()
@@ -270,10 +208,10 @@ class PlainLane:
         if plan.gates:
             plan.leave(answer.status, now - client.started)
         link.connection.give_back(answer.is_reusable)
-        counts = self._counts
-        counts.exchanges += 1
+        self._counts.exchanges += 1
         if self._access_log is not None:
-            self._note(client, plan, target.server, answer, now - client.started)
+            number, duration_s = self._counts.exchanges, now - client.started
+            note(self._access_log, client, plan, target.server, answer, number, duration_s)
         client.last_active = now
         client.served += 1
         if plan.closes:
@@ -282,29 +220,6 @@ class PlainLane:
             self.promote(client, b"")
         elif client.is_readable:
             client.on_events(select.EPOLLIN)
-
-    def _note(
-        self, client: PlainClient, plan: Plan, server: Server, answer: Answer, duration_s: float
-    ) -> None:
-        """Write the access record."""
-        log, number = self._access_log, self._counts.exchanges
-        assert log is not None, "the caller looked"
-        started_at = time.time() - duration_s
-        if log.has_line_pattern:
-            pattern = plan.line_for(server)
-            log.put(pattern.fill(started_at, duration_s, answer.status, answer.body_length, number))
-            return
-        log.put(
-            make_record(
-                plan,
-                server.url,
-                answer,
-                number=number,
-                started_at=started_at,
-                duration_s=duration_s,
-                first_byte_s=client.first_byte_s,
-            )
-        )
 
     def abandon(self, client: PlainClient, error: ExchangeError) -> None:
         """The exchange cannot be completed, and its client may have had a part of the answer: cut both."""
@@ -318,31 +233,10 @@ class PlainLane:
         plan.leave(answer.status if answer is not None else 0, self._elapsed_s(client))
         self._counts.exchanges += 1
         if self._access_log is not None:
-            self._note_failure(client, plan, target.server.url, answer, error)
+            number, duration_s = self._counts.exchanges, self._elapsed_s(client)
+            note_failure(self._access_log, plan, target.server, answer, error, number, duration_s)
         _reset(client.sock)
         self.close(client, is_cut=True)
-
-    def _note_failure(
-        self, client: PlainClient, plan: Plan, server_url: str, answer: Answer | None, error: ExchangeError
-    ) -> None:
-        assert self._access_log is not None
-        status = answer.status if answer is not None else 0
-        duration_s = self.now() - client.started
-        self._access_log.put(
-            make_failed_record(
-                plan,
-                server_url,
-                error,
-                number=self._counts.exchanges,
-                started_at=time.time() - duration_s,
-                duration_s=duration_s,
-                status=ClientGone.status if isinstance(error, ClientGone) else status,
-            )
-        )
-
-    def again(self, link: PlainLink) -> None:
-        """The link has more to read, after others had their turn."""
-        self._due.append(link)
 
     def _elapsed_s(self, client: PlainClient) -> float:
         return self.now() - client.started
@@ -362,42 +256,17 @@ class PlainLane:
         self._counts.in_flight -= 1
         return link, plan, target
 
-    # -- the loop ------------------------------------------------------------------------------------------
+    # -- time and the end ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Drive everything until cancelled."""
         try:
-            while True:
-                if self._due:
-                    await trio.lowlevel.checkpoint()
-                else:
-                    await trio.lowlevel.wait_readable(self._epoll.fileno())
-                self._look()
+            await self.loop.run()
         finally:
             self.is_draining = True  # nothing can be adopted any more
             self._cut_all()
             self.pipes.close()
-            self._epoll.close()
-
-    def _look(self) -> None:
-        for _ in range(LOOKS_PER_TURN):
-            events = self._epoll.poll(0, EVENTS_PER_LOOK)
-            for fd, what in events:
-                self._handle(fd, what)
-            for _ in range(len(self._due)):
-                self._due.popleft().go_on()
-            if not events:
-                return
-
-    def _handle(self, fd: int, events: int) -> None:
-        handler = self._handlers.get(fd)
-        if handler is None:  # closed by an event before this one
-            return
-        try:
-            handler.on_events(events)
-        except Exception:  # one connection never ends the lane
-            logger.exception("a connection of the plain lane failed; it is closed")
-            self._close_all_of(handler)
+            self.loop.close()
 
     def _close_all_of(self, handler: Handler) -> None:
         client = handler if isinstance(handler, PlainClient) else getattr(handler, "client", None)
@@ -405,14 +274,6 @@ class PlainLane:
             self.abandon(client, ExchangeError("a defect of the proxy"))
         elif client is not None:
             self.close(client)
-
-    def unregister(self, fd: int) -> None:
-        """Drive a socket no more; it may be closed already."""
-        if self._handlers.pop(fd, None) is not None and not self._epoll.closed:
-            with contextlib.suppress(OSError):
-                self._epoll.unregister(fd)
-
-    # -- time and the end ----------------------------------------------------------------------------------
 
     async def run_sweeper(self) -> None:
         """Close what is over its time, until cancelled."""
@@ -464,15 +325,10 @@ class PlainLane:
             self.abandon(client, ExchangeError("cut at the end of the grace period"))
 
     def _forget_client(self, client: PlainClient) -> None:
-        self.unregister(client.fd)
+        self.loop.unregister(client.fd)
         self._clients.pop(client.fd, None)
         if not self._clients:
             self._emptied.set()
-
-    def _forget_plans(self) -> None:
-        for book in list(self._books.values()):
-            book.clear()
-        self._plan_count = 0
 
 
 def idle_limit_s(client: PlainClient) -> float:

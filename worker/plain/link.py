@@ -50,7 +50,7 @@ class PlainLink:
 
     def forget(self) -> None:
         """The connection is being closed."""
-        self.lane.unregister(self.fd)
+        self.lane.loop.unregister(self.fd)
 
     def send(self, data: bytes) -> bool:
         """Send a request head, on a connection that has nothing else to send; False if it is broken."""
@@ -103,7 +103,7 @@ class PlainLink:
         client.first_byte_s = self.lane.now() - client.started
         if client.take(answer.head + data[end + 4 :]):
             if left:
-                self.lane.again(self)
+                self.lane.loop.again(self)
             elif not client.is_full:
                 self.lane.finish(client)
 
@@ -131,7 +131,7 @@ class PlainLink:
             if not client.take(data) or client.is_full:
                 return
         if self.remaining:
-            self.lane.again(self)
+            self.lane.loop.again(self)
         elif not client.is_full:
             self.lane.finish(client)
 
@@ -154,7 +154,7 @@ class PlainLink:
             if not client.drain(more=self.remaining > 0) or client.is_full:
                 return
         if self.remaining:
-            self.lane.again(self)
+            self.lane.loop.again(self)
         elif not client.is_full:
             self.lane.finish(client)
 

@@ -2,52 +2,63 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from shared.errors import ExchangeError
-from worker.access_log import Record
+from shared.errors import ClientGone, ExchangeError
+from worker.access_log import AccessLog, Record
 
 if TYPE_CHECKING:
     from worker.plain.answer import Answer
+    from worker.plain.client import PlainClient
     from worker.plain.plan import Plan
+    from worker.server import Server
 
 
-def make_record(
+def note(
+    log: AccessLog,
+    client: PlainClient,
     plan: Plan,
-    server_url: str,
+    server: Server,
     answer: Answer,
-    *,
     number: int,
-    started_at: float,
     duration_s: float,
-    first_byte_s: float,
-) -> Record:
-    """The access record of an exchange that went through; what the general lane would write."""
-    record = blank_record(plan, server_url, number, started_at, duration_s)
-    return msgspec.structs.replace(
-        record,
-        status=answer.status,
-        size_bytes=answer.body_length,
-        upstream_status=answer.status,
-        first_byte_s=first_byte_s,
+) -> None:
+    """Write the record of an exchange that went through."""
+    started_at = time.time() - duration_s
+    if log.has_line_pattern:
+        pattern = plan.line_for(server)
+        log.put(pattern.fill(started_at, duration_s, answer.status, answer.body_length, number))
+        return
+    record = blank_record(plan, server.url, number, started_at, duration_s)
+    log.put(
+        msgspec.structs.replace(
+            record,
+            status=answer.status,
+            size_bytes=answer.body_length,
+            upstream_status=answer.status,
+            first_byte_s=client.first_byte_s,
+        )
     )
 
 
-def make_failed_record(
+def note_failure(
+    log: AccessLog,
     plan: Plan,
-    server_url: str,
+    server: Server,
+    answer: Answer | None,
     error: ExchangeError,
-    *,
     number: int,
-    started_at: float,
     duration_s: float,
-    status: int,
-) -> Record:
-    """The access record of an exchange that was cut."""
-    record = blank_record(plan, server_url, number, started_at, duration_s)
-    return msgspec.structs.replace(record, status=status, error=f"{type(error).__name__}: {error}")
+) -> None:
+    """Write the record of an exchange that was cut; ``answer`` if a part of one was sent."""
+    record = blank_record(plan, server.url, number, time.time() - duration_s, duration_s)
+    status = answer.status if answer is not None else 0
+    if isinstance(error, ClientGone):
+        status = ClientGone.status
+    log.put(msgspec.structs.replace(record, status=status, error=f"{type(error).__name__}: {error}"))
 
 
 def blank_record(
