@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 
@@ -411,3 +412,24 @@ def test_draining_lets_open_streams_end_and_refuses_new_ones(tmp_path):
 
 def test_the_log_names_the_client_that_gave_up(proxy):
     assert re.search(r"Traceback", proxy.log) is None
+
+
+@pytest.mark.parametrize("piece", [1, 5, 23, 24, 25])
+def test_a_beginning_in_pieces(proxy, piece):
+    """The plain lane sees the first bytes and hands them on, wherever they are cut."""
+    with socket.create_connection(proxy.address(), 20) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = H2Client(Pieces(sock, piece))
+        assert client.get("/pieces").json()["target"] == "/pieces"
+
+
+class Pieces:
+    """A socket that sends a few bytes at a time."""
+
+    def __init__(self, sock, piece):
+        self._sock, self._piece = sock, piece
+        self.settimeout, self.recv = sock.settimeout, sock.recv
+
+    def sendall(self, data):
+        for begin in range(0, len(data), self._piece):
+            self._sock.sendall(data[begin : begin + self._piece])
