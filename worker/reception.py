@@ -32,10 +32,9 @@ from worker.state import Entrance
 from worker.tcp.arrival import Arrival
 from worker.tcp.front import Front
 from worker.tcp.tunnel import Tunnels
-from worker.tls.client_hello import HANDSHAKE_RECORD, BadClientHello
-from worker.tls.handshake import HANDSHAKE_S, MAX_HANDSHAKES, refuse, start_tls
-from worker.tls.material import Contexts, TlsRefused
-from worker.tls.peeking import peek_client_hello
+from worker.tls.client_hello import HANDSHAKE_RECORD
+from worker.tls.handshakes import Handshakes
+from worker.tls.material import Contexts
 from worker.tls.stream import TlsSession, TlsStream
 
 logger = logging.getLogger(__name__)
@@ -82,8 +81,7 @@ class Reception:
                 self._hand_over,
             )
         self._over_tls: dict[str, Entrance] = {}
-        self._contexts = contexts if contexts is not None else Contexts()
-        self._handshakes = 0
+        self._handshakes = Handshakes(context.generations, contexts if contexts is not None else Contexts())
         self._longest_grace_s = longest_grace_s
 
     async def wait_for_room(self) -> None:
@@ -200,7 +198,7 @@ class Reception:
         """Shake hands, then serve what is inside as any other connection."""
         stream = None
         try:
-            stream = await self._shake_hands(accepted, entrance, peer)
+            stream = await self._handshakes.shake_hands(accepted, entrance, peer)
         except Exception:
             logger.exception("a handshake of entrypoint %s failed; its connection is closed", entrance.name)
         finally:
@@ -222,40 +220,7 @@ class Reception:
 
     async def _terminate(self, arrival: Arrival, options: str) -> TlsStream | None:
         """The inside of a connection that a TCP router terminates with these options."""
-        return await self._shake_hands(arrival.sock, arrival.entrance, arrival.peer, options)
-
-    async def _shake_hands(
-        self, accepted: socket.socket, entrance: Entrance, peer: Peer, options: str | None = None
-    ) -> TlsStream | None:
-        """The connection with TLS on it; None, with the client told why, when there is none to be.
-
-        Args:
-            accepted: its ClientHello is unread.
-            entrance: where it came in.
-            peer: the client.
-            options: name of the TLS options, if not the server name decides.
-        """
-        routes = self._context.generations.routes
-        if routes is None or self._handshakes >= MAX_HANDSHAKES:
-            return None
-        self._handshakes += 1
-        try:
-            read_timeout_s = entrance.settings.transport.responding_timeouts.read_timeout
-            with trio.move_on_after(min(HANDSHAKE_S, read_timeout_s or HANDSHAKE_S)):
-                hello = await peek_client_hello(accepted)
-                local_ip = accepted.getsockname()[0]
-                tls = routes.tls
-                choice = tls.choose(self._contexts, entrance.name, hello.server_name, local_ip, options)
-                return await start_tls(accepted, hello, choice)
-            logger.debug("%s: no handshake with %s in time", entrance.name, peer.ip)
-        except TlsRefused as error:
-            logger.debug("%s: no handshake with %s: %s", entrance.name, peer.ip, error)
-            refuse(accepted, error.alert)
-        except (OSError, BadClientHello) as error:
-            logger.debug("%s: no handshake with %s: %s", entrance.name, peer.ip, error)
-        finally:
-            self._handshakes -= 1
-        return None
+        return await self._handshakes.shake_hands(arrival.sock, arrival.entrance, arrival.peer, options)
 
     @contextmanager
     def _grace(self, entrance: Entrance) -> Iterator[None]:

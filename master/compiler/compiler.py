@@ -21,7 +21,7 @@ from master.compiler.routers import RouterLinker
 from master.compiler.services import ServiceChecker, ServiceResult
 from master.compiler.streams import StreamCompiler
 from master.compiler.suspicions import find_suspicions
-from master.compiler.tls_material import TlsCompiler
+from master.compiler.tls_checks import TlsCompiler
 from shared.config.diagnostics import Diagnostic, Diagnostics
 from shared.config.effective import default_entry_points
 from shared.config.static import StaticConfig

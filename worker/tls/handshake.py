@@ -12,11 +12,6 @@ from worker.tls.client_hello import ClientHello
 from worker.tls.material import TlsChoice
 from worker.tls.stream import TlsSession, TlsStream
 
-HANDSHAKE_S = 10.0
-"""Longest time from a connection's first byte to the end of its handshake; ``readTimeout`` may be less."""
-MAX_HANDSHAKES = 4_096
-"""Handshakes at once in a worker; a connection beyond them is closed."""
-
 _ALERT = 0x15
 _FATAL = 2
 
