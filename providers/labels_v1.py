@@ -113,7 +113,18 @@ _FRONTEND_LISTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 _ELSEWHERE = (
     *("backend", "backend.weight", "backend.maxconn.amount", "backend.maxconn.extractorfunc"),
     *("frontend.rule", "frontend.value", "frontend.passHostHeader"),
-    *("port", "portIndex", "portName", "weight", "protocol", "enable", "tags", "domain", "ipAddressIdx"),
+    *(
+        "port",
+        "portIndex",
+        "portName",
+        "weight",
+        "protocol",
+        "enable",
+        "tags",
+        "domain",
+        "ipAddressIdx",
+        "marathon.ipAddressIdx",
+    ),
 )
 _OPEN = ("docker.", "swarm.", "frontend.headers.", "frontend.errors.", "backend.loadbalancer.swarm")
 """Beginnings of labels with names of their own in them, and of what has no effect by its nature."""

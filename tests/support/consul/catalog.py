@@ -100,6 +100,17 @@ class Catalog:
             self.checks_index = self._next(service.name)
             self.table.changed.notify_all()
 
+    def set_node_maintenance(self, on: bool) -> None:
+        """The same for the node, which counts for every service."""
+        with self.table.changed:
+            if on:
+                self.node_checks["_node_maintenance"] = "critical"
+            else:
+                self.node_checks.pop("_node_maintenance", None)
+            for name in {each.name for each in self.services.values()}:
+                self.checks_index = self._next(name)
+            self.table.changed.notify_all()
+
     def names(self) -> dict[str, list[str]]:
         """Names and the union of their tags, in no fixed order."""
         found: dict[str, list[str]] = {ITSELF: []}

@@ -51,6 +51,8 @@ def _write(catalog: Catalog, path: str, params: dict[str, str], body: bytes) -> 
         catalog.deregister(place.rpartition("/")[2])
     elif place.startswith("service/maintenance/"):
         catalog.set_maintenance(place.rpartition("/")[2], params.get("enable") == "true")
+    elif place == "maintenance":
+        catalog.set_node_maintenance(params.get("enable") == "true")
     elif place.startswith("check/"):
         _, word, check_id = place.split("/", 2)
         status = {"pass": "passing", "warn": "warning", "fail": "critical"}[word]
