@@ -1,8 +1,8 @@
 """Reading after reading of one store as documents, of which those that did not change stay the same objects.
 
 Nobody reads an unchanged document again. So a large tree becomes many documents: the objects of ``http`` are
-spread over them by their names, everything else (v1's tables, which refer to each other, and ``tcp``, ``udp``
-and ``tls``) is in the first. A change of one key then costs the reading of one of them.
+spread over them by their names, ``tcp``, ``udp`` and ``tls`` are in the first. A change of one key then costs
+the reading of one of them. v1's tables refer to each other and are one document, of its own beside v2's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from providers.kv import KeyDocument, KeyTree, document_of
 from providers.kv_v1 import Keeps
 from shared.config.diagnostics import Diagnostic
-from shared.config.documents import Document
+from shared.config.documents import V1_ROOTS, V2_ROOTS, Document
 
 SPLIT_FROM = 2_000
 """Keys; a smaller tree is one document. Reading 2,000 keys takes about 20 ms."""
@@ -53,7 +53,18 @@ class DocumentMaker:
 
 
 def _split(pairs: Mapping[str, bytes]) -> dict[int, Mapping[str, bytes]]:
-    """The keys by part; the first part is always there."""
+    """The keys by part; there is at least one."""
+    legacy = {key: value for key, value in pairs.items() if _root(key) in V1_ROOTS}
+    if not legacy:
+        return _split_large(pairs)
+    rest = {key: value for key, value in pairs.items() if _root(key) in V2_ROOTS}
+    if not rest:
+        return {0: legacy}
+    # A document is of one dialect, in whose words messages speak of its objects.
+    return {**_split_large(rest), PARTS + 1: legacy}
+
+
+def _split_large(pairs: Mapping[str, bytes]) -> dict[int, Mapping[str, bytes]]:
     if len(pairs) < SPLIT_FROM:
         return {0: pairs}
     parts: dict[int, dict[str, bytes]] = {0: {}}
@@ -66,3 +77,7 @@ def _split(pairs: Mapping[str, bytes]) -> dict[int, Mapping[str, bytes]]:
             return {0: pairs}  # an object may be spelled in several ways, and must stay in one document
         parts.setdefault(part, {})[key] = value
     return dict(parts)
+
+
+def _root(key: str) -> str:
+    return key.partition("/")[0].casefold()

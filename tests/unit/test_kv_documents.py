@@ -16,8 +16,7 @@ def split_soon(monkeypatch):
 
 
 def pairs_of(count=COUNT, **changed):
-    pairs = {"tls/options/o/minVersion": "VersionTLS12", "frontends/f/backend": "b"}
-    pairs |= {"backends/b/servers/s/url": "http://127.0.0.1:1", "frontends/f/routes/r/rule": "Host:f"}
+    pairs = {"tls/options/o/minVersion": "VersionTLS12"}
     for number in range(count):
         pairs[f"http/routers/r{number}/rule"] = f"Host(`h{number}`)"
         pairs[f"http/routers/r{number}/service"] = f"r{number}"
@@ -51,6 +50,21 @@ def test_only_the_part_of_a_changed_key_is_made_anew():
     assert len({each.origin for each in after}) == len(after)
     moved, _ = maker.translate(KeyTree("elsewhere", pairs_of()))
     assert all(old is not new for old, new in zip(after, moved, strict=True))
+
+
+def test_each_dialect_has_its_document():
+    pairs = {
+        "frontends/f/backend": b"b",
+        "backends/b/servers/s/url": b"http://h",
+        "http/routers/r/rule": b"x",
+    }
+    documents, _ = DocumentMaker("etcd").translate(KeyTree("traefik", pairs))
+    assert [(each.dialect, sorted(each.tree)) for each in documents] == [
+        ("v2", ["http"]),
+        ("v1", ["backends", "frontends"]),
+    ]
+    (only,), _ = DocumentMaker("etcd").translate(KeyTree("traefik", {"frontends/f/backend": b"b"}))
+    assert (only.dialect, only.origin) == ("v1", "etcd")
 
 
 def test_small_trees_and_odd_spellings_are_one_document(monkeypatch):
