@@ -43,6 +43,16 @@ class _Stamp(NamedTuple):
     changed_ns: int
 
 
+class _Read(NamedTuple):
+    """A pair as it was read, and what came of it."""
+
+    chain: bytes
+    key: bytes
+    entry: CertificateEntry
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+
+
 class PemSource:
     """Reads PEM from a path or from the setting itself; remembers files until they change."""
 
@@ -90,7 +100,7 @@ class CertificateReader:
 
     def __init__(self, source: PemSource) -> None:
         self._source = source
-        self._known: dict[tuple[str, str], tuple[bytes, bytes, CertificateEntry]] = {}
+        self._known: dict[tuple[str, str], _Read] = {}
         self._used: set[tuple[str, str]] = set()
 
     def read(self, cert_file: str, key_file: str, tell: Tell) -> CertificateEntry:
@@ -106,15 +116,18 @@ class CertificateReader:
         chain = self._source.read(cert_file, "certFile")
         key = self._source.read(key_file, "keyFile")
         known = self._known.get(pair)
-        if known is None or known[:2] != (chain, key):
-            known = self._known[pair] = (chain, key, check_pair(chain, key))
-        _warn_if_outdated(known[2], tell)
-        return known[2]
+        if known is None or (known.chain, known.key) != (chain, key):
+            entry = check_pair(chain, key)
+            leaf = _leaf(entry.chain)
+            validity = (leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+            known = self._known[pair] = _Read(chain, key, entry, *validity)
+        _warn_if_outdated(known, tell)
+        return known.entry
 
     def last_good(self, cert_file: str, key_file: str) -> CertificateEntry | None:
         """The form in which a pair could be used last, if it ever could."""
         known = self._known.get((cert_file, key_file))
-        return None if known is None else known[2]
+        return None if known is None else known.entry
 
     def forget_unused(self) -> None:
         """At the end of a compilation: keep only what it asked for."""
@@ -182,13 +195,12 @@ def _leaf(chain: bytes) -> x509.Certificate:
         raise ConfigError("certFile", "holds no certificate that can be read") from error
 
 
-def _warn_if_outdated(entry: CertificateEntry, tell: Tell) -> None:
-    leaf = x509.load_pem_x509_certificates(entry.chain)[0]
+def _warn_if_outdated(read: _Read, tell: Tell) -> None:
     now = datetime.datetime.now(datetime.UTC)
-    if leaf.not_valid_after_utc < now:
-        tell(f"the certificate expired on {leaf.not_valid_after_utc:%Y-%m-%d}; it is served all the same")
-    elif leaf.not_valid_before_utc > now:
-        tell(f"the certificate is valid from {leaf.not_valid_before_utc:%Y-%m-%d} on only")
+    if read.not_after < now:
+        tell(f"the certificate expired on {read.not_after:%Y-%m-%d}; it is served all the same")
+    elif read.not_before > now:
+        tell(f"the certificate is valid from {read.not_before:%Y-%m-%d} on only")
 
 
 def _read_file(path: str, key: str) -> bytes:
