@@ -25,8 +25,8 @@ from shared.tls.vocabulary import (
     CURVES,
     DEFAULT_CIPHERS,
     DEFAULT_MIN_VERSION,
-    SERVED_PROTOCOLS,
     TLS13_CIPHERS,
+    UNSERVED_PROTOCOLS,
     VERSIONS,
 )
 
@@ -77,7 +77,9 @@ class OptionsReader:
             client_auth=mode,
             client_cas=authorities,
             sni_strict=options.sni_strict,
-            protocols=tuple(each for each in SERVED_PROTOCOLS if each in options.alpn_protocols),
+            protocols=tuple(
+                each for each in dict.fromkeys(options.alpn_protocols) if each not in UNSERVED_PROTOCOLS
+            ),
             has_tickets=not options.disable_session_tickets,
         )
         return _tried(entry)

@@ -1,6 +1,6 @@
 """The words of configuration for TLS (those of Go), in OpenSSL's words.
 
-Which protocols we offer is said here and nowhere else: ``SERVED_PROTOCOLS``.
+Which protocols we never offer is said here and nowhere else: ``UNSERVED_PROTOCOLS``.
 
 Source: spec v2 section 7; the IANA registry of TLS parameters; OpenSSL's ciphers(1).
 """
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ssl
 
-SERVED_PROTOCOLS = ("h2", "http/1.1")
-"""What can be agreed on by ALPN, best first; an options' ``alpnProtocols`` chooses among these."""
+UNSERVED_PROTOCOLS = ("acme-tls/1", "h3")
+"""What must not be agreed on by ALPN, as nobody here speaks it. All others that ``alpnProtocols`` names are
+offered: HTTP speaks ``h2`` and ``http/1.1``, and servers behind TCP routers anything."""
 
 VERSIONS = {
     "VersionTLS10": ssl.TLSVersion.TLSv1,

@@ -79,7 +79,7 @@ def stage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tcp")
     names = (
         *("greet", "report", "cut", "told1", "told2", "near", "far", "few", "empty", "dead", "peer", "http"),
-        *("shared", "ended", "pg", *(vector.values[0]["id"] for vector in SHARING)),
+        *("shared", "ended", "strict", "pg", *(vector.values[0]["id"] for vector in SHARING)),
     )
     authority = Authority()
     own = authority.issue("db.test", "db.test")
@@ -107,6 +107,7 @@ def stage(tmp_path_factory):
                 "dead": router("dead", "dead"),
                 "peer": router("peer", "greet", rule="ClientIP(`203.0.113.9`)"),
                 "ended": router("ended", "greet", rule="HostSNI(`db.test`)", tls={}),
+                "strict": router("strict", "greet", rule="HostSNI(`db.test`)", tls={"options": "strict"}),
                 "pg-ended": router("pg", "greet", rule="HostSNI(`db.test`)", tls={}),
                 "pg-passed": router("pg", "pg", rule="HostSNI(`raw.test`)", tls={"passthrough": True}),
             },
@@ -151,7 +152,10 @@ def stage(tmp_path_factory):
         config = {
             "tcp": tcp,
             "http": http,
-            "tls": {"certificates": [{"certFile": own.certificate, "keyFile": own.key}]},
+            "tls": {
+                "certificates": [{"certFile": own.certificate, "keyFile": own.key}],
+                "options": {"strict": {"minVersion": "VersionTLS13", "alpnProtocols": ["mqtt"]}},
+            },
         }
         proxy = stack.enter_context(
             running_proxy(folder, static=_static, dynamic=json.dumps(config), entrypoints=names)
@@ -353,6 +357,22 @@ def test_tls_that_ends_here_is_half_closed_too(stage):
                 got += inside.recv(65_536)
             assert got == b"y" * 300_000
             inside.unwrap()
+
+
+def test_a_router_has_its_own_tls_options(stage):
+    context = client_context(stage.authority, protocols=("mqtt", "h2"))
+    with connected(stage.address("strict")) as sock, secured(sock, context) as inside:
+        assert inside.recv(6) == b"hello "
+        assert (inside.version(), inside.selected_alpn_protocol()) == ("TLSv1.3", "mqtt")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with connected(stage.address("ended")) as sock, secured(sock, context) as inside:
+        assert inside.recv(6) == b"hello "  # the default options take it
+    with connected(stage.address("strict")) as sock, pytest.raises(ssl.SSLError):
+        secured(sock, context)
+
+
+def secured(sock, context):
+    return context.wrap_socket(sock, server_hostname="db.test")
 
 
 @pytest.mark.parametrize(("name", "said"), [("db.test", b"hello "), ("raw.test", b"real ")])
