@@ -159,6 +159,9 @@ class Reception:
         return self.lane if is_open else None
 
     def _promote(self, client: PlainClient, data: bytes, resumption: Resumption | None) -> None:
+        if client.is_new:  # nothing came yet: it may still turn out to be TLS
+            self._connections.start_soon(self._begin, client.sock, client.entrance, client.peer, client.place)
+            return
         opening = Opening(client.opened_at, client.served, data, resumption)
         self._connections.start_soon(
             self._serve, client.sock, client.entrance, client.peer, client.place, opening, client.session
