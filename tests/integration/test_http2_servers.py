@@ -5,11 +5,14 @@ import os
 import socket
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame
 
+from master.admin_client import AdminClient
+from master.runtime_directory import RuntimeDirectory
 from tests.support.authority import Authority
 from tests.support.clients import ClientConnection, exchange
 from tests.support.http2 import H2Client, echo_request, http2, http2_echo
@@ -43,14 +46,31 @@ def get(proxy, target="/", method="GET", rest=""):
 
 
 @pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One proxy for all tests; each has its own configuration and servers."""
+    with running_proxy(
+        tmp_path_factory.mktemp("proxy"), dynamic=document("h2c://127.0.0.1:1"), workers=1
+    ) as proxy:
+        yield proxy
+
+
+@contextmanager
+def configured(proxy, text):
+    """The proxy with this configuration live."""
+    proxy.write("dynamic.yml", text)
+    AdminClient(RuntimeDirectory(proxy.runtime_dir)).change("/reload")
+    yield proxy
+
+
+@pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("ca"))
 
 
-def test_an_h2c_server_gets_what_the_client_sent(tmp_path):
+def test_an_h2c_server_gets_what_the_client_sent(shared):
     with (
         running_origin(http2_echo("h2c")) as origin,
-        running_proxy(tmp_path, dynamic=document(h2c(origin)), workers=1) as proxy,
+        configured(shared, document(h2c(origin))) as proxy,
     ):
         answer = get(proxy, "/a?b=c", rest="X-Own: 1\r\nConnection: x-own\r\nTE: trailers\r\n")
         assert (answer.status, answer.header("X-Origin")) == (200, "h2c")
@@ -65,7 +85,7 @@ def test_an_h2c_server_gets_what_the_client_sent(tmp_path):
         assert get(proxy).json()["connection"] == answer.json()["connection"]
 
 
-def test_bodies_and_trailers_go_both_ways(tmp_path):
+def test_bodies_and_trailers_go_both_ways(shared):
     def respond(connection, request):
         connection.answer(
             request.stream_id, 200, request.content, trailers=[(b"x-sum", b"1"), *request.trailers]
@@ -73,7 +93,7 @@ def test_bodies_and_trailers_go_both_ways(tmp_path):
 
     with (
         running_origin(http2(respond)) as origin,
-        running_proxy(tmp_path, dynamic=document(h2c(origin)), workers=1) as proxy,
+        configured(shared, document(h2c(origin))) as proxy,
         ClientConnection(proxy.address()) as client,
     ):
         content = b"abc" * 15_000
@@ -87,7 +107,7 @@ def test_bodies_and_trailers_go_both_ways(tmp_path):
         }
 
 
-def test_tls_chooses_and_one_connection_serves_many_at_once(tmp_path, authority):
+def test_tls_chooses_and_one_connection_serves_many_at_once(shared, tmp_path, authority):
     release, arrived = threading.Event(), threading.Semaphore(0)
     waiting = []
 
@@ -103,7 +123,7 @@ def test_tls_chooses_and_one_connection_serves_many_at_once(tmp_path, authority)
     transport = {"rootCAs": [authority.pem]}
     with (
         running_origin(http2(respond), context) as origin,
-        running_proxy(tmp_path, dynamic=document(origin.url, transport), workers=1) as proxy,
+        configured(shared, document(origin.url, transport)) as proxy,
         H2Client.connect(proxy.address()) as client,
     ):
         streams = [client.start(f"/{number}") for number in range(5)]
@@ -114,17 +134,17 @@ def test_tls_chooses_and_one_connection_serves_many_at_once(tmp_path, authority)
         assert origin.connections == 1
 
 
-def test_a_transport_may_leave_http2_out(tmp_path, authority):
+def test_a_transport_may_leave_http2_out(shared, tmp_path, authority):
     context = authority.issue("localhost").server_context("h2", "http/1.1")
     transport = {"rootCAs": [authority.pem], "disableHTTP2": True}
     with (
         running_origin(echo("one"), context) as origin,
-        running_proxy(tmp_path, dynamic=document(origin.url, transport), workers=1) as proxy,
+        configured(shared, document(origin.url, transport)) as proxy,
     ):
         assert get(proxy).json()["version"] == "HTTP/1.1"
 
 
-def test_a_change_of_protocol_is_asked_for_in_http1(tmp_path, authority):
+def test_a_change_of_protocol_is_asked_for_in_http1(shared, tmp_path, authority):
     context = authority.issue("localhost").server_context("h2", "http/1.1")
     seen = []
 
@@ -134,9 +154,7 @@ def test_a_change_of_protocol_is_asked_for_in_http1(tmp_path, authority):
 
     with (
         running_origin(serve, context) as origin,
-        running_proxy(
-            tmp_path, dynamic=document(origin.url, {"rootCAs": [authority.pem]}), workers=1
-        ) as proxy,
+        configured(shared, document(origin.url, {"rootCAs": [authority.pem]})) as proxy,
         ClientConnection(proxy.address()) as client,
     ):
         assert get(proxy).status == 200
@@ -151,7 +169,7 @@ def test_a_change_of_protocol_is_asked_for_in_http1(tmp_path, authority):
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("how", ["refused", "goodbye"])
-def test_what_a_server_has_not_looked_at_is_sent_again(tmp_path, how, method):
+def test_what_a_server_has_not_looked_at_is_sent_again(shared, tmp_path, how, method):
     tries = []
 
     def respond(connection, request):
@@ -165,25 +183,25 @@ def test_what_a_server_has_not_looked_at_is_sent_again(tmp_path, how, method):
 
     with (
         running_origin(http2(respond)) as origin,
-        running_proxy(tmp_path, dynamic=document(h2c(origin)), workers=1) as proxy,
+        configured(shared, document(h2c(origin))) as proxy,
     ):
         assert get(proxy, method=method).status == 200
         assert tries == [0, 1]
 
 
-def test_a_goodbye_lets_open_exchanges_end(tmp_path):
+def test_a_goodbye_lets_open_exchanges_end(shared):
     def respond(connection, request):
         connection.connection.send(GoAwayFrame(0, last_stream_id=request.stream_id).serialize())
         echo_request(connection, request)
 
     with (
         running_origin(http2(respond)) as origin,
-        running_proxy(tmp_path, dynamic=document(h2c(origin)), workers=1) as proxy,
+        configured(shared, document(h2c(origin))) as proxy,
     ):
         assert [get(proxy).json()["connection"] for _ in range(3)] == [0, 1, 2]
 
 
-def test_a_reset_is_a_bad_gateway_before_the_head_and_a_cut_after_it(tmp_path):
+def test_a_reset_is_a_bad_gateway_before_the_head_and_a_cut_after_it(shared):
     def respond(connection, request):
         if request.header(":path") == "/late":
             connection.state.send_headers(request.stream_id, [(b":status", b"200")])
@@ -193,7 +211,7 @@ def test_a_reset_is_a_bad_gateway_before_the_head_and_a_cut_after_it(tmp_path):
 
     with (
         running_origin(http2(respond)) as origin,
-        running_proxy(tmp_path, dynamic=document(h2c(origin)), workers=1) as proxy,
+        configured(shared, document(h2c(origin))) as proxy,
         H2Client.connect(proxy.address()) as client,
     ):
         assert get(proxy, method="POST").status == 502
@@ -203,7 +221,7 @@ def test_a_reset_is_a_bad_gateway_before_the_head_and_a_cut_after_it(tmp_path):
         assert origin.connections == 1
 
 
-def test_a_client_that_leaves_ends_its_stream_alone(tmp_path):
+def test_a_client_that_leaves_ends_its_stream_alone(shared):
     started, reset = threading.Event(), threading.Event()
 
     class Watching(list):
@@ -220,7 +238,7 @@ def test_a_client_that_leaves_ends_its_stream_alone(tmp_path):
 
     with (
         running_origin(http2(respond)) as origin,
-        running_proxy(tmp_path, dynamic=document(h2c(origin)), workers=1) as proxy,
+        configured(shared, document(h2c(origin))) as proxy,
         H2Client.connect(proxy.address()) as client,
     ):
         slow = client.start("/slow")
@@ -232,18 +250,16 @@ def test_a_client_that_leaves_ends_its_stream_alone(tmp_path):
         assert origin.connections == 1
 
 
-def test_without_kept_connections_each_exchange_has_its_own(tmp_path):
+def test_without_kept_connections_each_exchange_has_its_own(shared):
     with (
         running_origin(http2_echo()) as origin,
-        running_proxy(
-            tmp_path, dynamic=document(h2c(origin), {"maxIdleConnsPerHost": -1}), workers=1
-        ) as proxy,
+        configured(shared, document(h2c(origin), {"maxIdleConnsPerHost": -1})) as proxy,
     ):
         assert [get(proxy).json()["connection"] for _ in range(3)] == [0, 1, 2]
         origin.wait_for(lambda: not origin._open, "all connections are closed")
 
 
-def test_a_silent_server_is_asked_whether_it_is_there(tmp_path):
+def test_a_silent_server_is_asked_whether_it_is_there(shared):
     def deaf(connection):
         connection.send(b"\0\0\0\x04\0\0\0\0\0")  # SETTINGS, and no word after that
         while connection.socket.recv(65_536):
@@ -252,12 +268,10 @@ def test_a_silent_server_is_asked_whether_it_is_there(tmp_path):
     timeouts = {"readIdleTimeout": "100ms", "pingTimeout": "100ms"}
     with (
         running_origin(deaf) as origin,
-        running_proxy(
-            tmp_path, dynamic=document(h2c(origin), {"forwardingTimeouts": timeouts}), workers=1
-        ) as proxy,
+        configured(shared, document(h2c(origin), {"forwardingTimeouts": timeouts})) as proxy,
     ):
         assert get(proxy, method="POST").status == 502
-        assert "does not answer a ping" in proxy.log
+        proxy.wait_for_log("does not answer a ping")
 
 
 APPLICATION = """
@@ -281,7 +295,7 @@ async def application(scope, receive, send):
 
 
 @pytest.mark.parametrize("scheme", ["h2c", "https"])
-def test_hypercorn(tmp_path, authority, scheme):
+def test_hypercorn(shared, tmp_path, authority, scheme):
     (tmp_path / "served.py").write_text(APPLICATION)
     pair = authority.issue("localhost", file="hypercorn")
     tls = ["--certfile", str(pair.certificate), "--keyfile", str(pair.key)] if scheme == "https" else []
@@ -306,7 +320,7 @@ def test_hypercorn(tmp_path, authority, scheme):
         try:
             url = f"{scheme}://localhost:{port.number}"
             transport = {"rootCAs": [authority.pem]} if tls else None
-            with running_proxy(tmp_path, dynamic=document(url, transport), workers=1) as proxy:
+            with configured(shared, document(url, transport)) as proxy:
                 body = bytes(300_000)
                 for _ in range(3):
                     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)

@@ -213,15 +213,19 @@ class Origin:
         except ssl.SSLError as refused:
             self.refused.append(refused)
             return
+        with self._changed:  # what can be shut down now is this one
+            self._open[number] = secure
+            if self._stopping:
+                _shut_down(secure)
         with secure:
             self._serve(OriginConnection(self, secure, number))
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 secure.unwrap()
 
 
 def _shut_down(sock: socket.socket) -> None:
     try:
-        sock.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # an SSLSocket's own would forget its session
     except OSError:
         return  # it was not connected any more
 
