@@ -1,8 +1,9 @@
 """What an entrypoint adds to the routers reachable through it: steps in front, TLS by default.
 
-In v1 an entrypoint's redirect, users and address ranges are options of the entrypoint itself; here they
-become middlewares like all others. A v1 redirect hangs on each frontend: a request that matches none gets
-404 and no redirect (spec v1 section 2.1), which is just what a step in front of the router's own does.
+In v1 an entrypoint's redirect, users, address ranges and compression are options of the entrypoint itself;
+here they become middlewares like all others. A v1 redirect hangs on each frontend: a request that matches
+none gets 404 and no redirect (spec v1 section 2.1), which is just what a step in front of the router's own
+does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from master.compiler.catalog import INTERNAL
 from master.compiler.checked import CheckedMiddleware
 from master.compiler.middlewares import MiddlewareChecker
 from master.compiler.tls_material import REFUSED, TlsObjects, v1_options_name
-from shared.config.checks import NOT_AVAILABLE
 from shared.config.diagnostics import Diagnostics, Path, nearest_name
 from shared.config.middlewares import (
     BasicAuth,
@@ -31,10 +31,9 @@ from shared.config.static_v1 import V1EntryPoint, V1Redirect
 from shared.errors import ConfigError
 from shared.table.streams import DEFAULT_OPTIONS
 
-V1_COMPRESS_BYTES = 512
-"""Shortest body that v1 compresses (spec v1 section 2)."""
-
 _PORT = re.compile(r":(\d{1,5})")
+_V1_COMPRESS = Compress(encodings=("gzip",), min_response_body_bytes=512)
+"""v1 knew gzip only, from 512 bytes on (spec v1 section 2)."""
 
 
 class EntryPointModel(msgspec.Struct, frozen=True, eq=False):
@@ -100,7 +99,7 @@ def _has_tls(entry_point: EntryPoint) -> bool:
 
 
 def _legacy_middlewares(entry_point: V1EntryPoint, static: StaticConfig) -> Iterator[tuple[str, Middleware]]:
-    """Outside in: who may come, who it is, where it goes (spec v1 section 4, handler order)."""
+    """Outside in: who may come, who it is, how it is answered, where it goes (spec v1 section 4)."""
     ranges = entry_point.whitelist_source_range
     if entry_point.white_list is not None and not ranges:
         ranges = entry_point.white_list.source_range
@@ -117,11 +116,8 @@ def _legacy_middlewares(entry_point: V1EntryPoint, static: StaticConfig) -> Iter
             users=auth.basic.users, users_file=auth.basic.users_file, header_field=auth.header_field
         )
         yield "auth", Middleware(basic_auth=users)
-    if entry_point.compress and "compress" not in NOT_AVAILABLE:
-        yield (
-            "compress",
-            Middleware(compress=Compress(min_response_body_bytes=V1_COMPRESS_BYTES, encodings=("gzip",))),
-        )
+    if entry_point.compress:
+        yield "compress", Middleware(compress=_V1_COMPRESS)
     if entry_point.redirect is not None:
         yield "redirect", Middleware(entry_point_redirect=_redirect(entry_point.redirect, static))
 

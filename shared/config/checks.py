@@ -16,6 +16,7 @@ import msgspec
 
 from shared.addresses import compile_client_ip_rule, parse_networks
 from shared.config import middlewares as kinds
+from shared.config.compress_check import check_compress
 from shared.config.field_checks import (
     check_field_name,
     check_field_value,
@@ -44,7 +45,6 @@ MULTI_TYPES = (
 NOT_AVAILABLE = frozenset(
     {
         "buffering",
-        "compress",
         "content_type",
         "digest_auth",
         "errors",
@@ -231,6 +231,7 @@ _CHECKS: dict[str, Callable[[Any, ReadFile], Any]] = {
     "basic_auth": _basic_auth,
     "chain": _nothing_to_check,
     "circuit_breaker": lambda options, _: check_circuit_breaker(options),
+    "compress": lambda options, _: check_compress(options),
     "encoded_characters": _nothing_to_check,
     "entry_point_redirect": _entry_point_redirect,
     "headers": _headers,

@@ -38,7 +38,6 @@ def test_a_middleware_has_exactly_one_kind():
 @pytest.mark.parametrize(
     ("kind", "section", "written"),
     [
-        ("compress", kinds.Compress(), "compress"),
         ("plugin", {"x": {}}, "plugin"),
     ],
 )
@@ -48,7 +47,7 @@ def test_a_kind_that_cannot_run_yet_says_so(kind, section, written):
 
 def test_a_worker_refuses_a_kind_it_cannot_run():
     with pytest.raises(TableError):
-        build_step(Middleware(compress=kinds.Compress()))
+        build_step(Middleware(plugin={"x": {}}))
 
 
 @pytest.mark.parametrize(

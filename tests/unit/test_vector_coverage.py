@@ -33,7 +33,7 @@ CLAIMED = {
         *("forwardedHeaders", "notfound", "path.*", "priority", "proxy.*", "query.*", "static.*"),
         *("provider.kv", "rule.v2", "rule.v2.invalid", "rule.v3", "rule.v3.invalid"),
         *(f"middleware.{kind}" for kind in MIDDLEWARES),
-        *("lb.*", "sticky.*", "middleware.circuitBreaker", "middleware.inFlightReq"),
+        *("lb.*", "sticky.*", "middleware.circuitBreaker", "middleware.compress", "middleware.inFlightReq"),
         *("middleware.rateLimit", "middleware.retry"),
         *("tcp.router", "tcp.sharing", "tcp.rule.v2", "tcp.rule.v3", "tcp.rule.v3.invalid"),
     ),

@@ -11,6 +11,7 @@ from worker.blocks import Blocks
 from worker.middlewares.add_prefix import AddPrefixStep
 from worker.middlewares.basic_auth import build_basic_auth
 from worker.middlewares.circuit_breaker import CircuitBreakerStep
+from worker.middlewares.compress import CompressStep
 from worker.middlewares.encoded_characters import EncodedCharactersStep
 from worker.middlewares.entry_point_redirect import EntryPointRedirectStep
 from worker.middlewares.headers import HeadersStep
@@ -33,6 +34,7 @@ from worker.pipeline import Step
 CONSTRUCTORS: dict[str, Callable[[Any], Step]] = {
     "add_prefix": AddPrefixStep,
     "basic_auth": build_basic_auth,
+    "compress": CompressStep,
     "encoded_characters": EncodedCharactersStep,
     "entry_point_redirect": EntryPointRedirectStep,
     "headers": HeadersStep,
