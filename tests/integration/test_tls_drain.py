@@ -1,6 +1,10 @@
-"""A connection that is open but silent when draining begins may still turn out to be TLS, and is served."""
+"""TLS and workers that leave: what is open but silent may still become TLS, and no handshake is lost."""
 
 import os
+import re
+import signal
+import threading
+from contextlib import ExitStack
 
 import pytest
 import trio
@@ -10,8 +14,11 @@ from master.compiler.default_certificate import default_certificate, ticket_secr
 from shared import control
 from shared.table.entries import RouterList
 from shared.table.streams import Streams, TlsContent, TlsOptionsEntry
+from tests.integration.test_tls import routers
 from tests.support.lanes import Wire, answering, lane, run, status, table
-from tests.support.tls import client_context
+from tests.support.origins import echo, running_origin
+from tests.support.proxy import running_proxy
+from tests.support.tls import TlsConnection, client_context
 from worker.app import GENERAL_LANE_ONLY
 from worker.secure_stream import SecureStream
 from worker.tls.stream import TlsSession, TlsStream
@@ -48,3 +55,51 @@ def test_a_silent_connection_can_become_tls_while_the_worker_drains(monkeypatch,
             assert b"Connection: close" in head
 
     run(scenario)
+
+
+def wait_for_workers_to_go(proxy, count):
+    """Until so many have drained since the start."""
+    while True:
+        seen = proxy.log_length
+        if len(re.findall(r"gone: \d+ exchanges", proxy.log)) >= count:
+            return
+        proxy.wait_for_log(r"gone: \d+ exchanges", after=seen)
+
+
+def test_no_handshake_is_lost_while_workers_are_replaced(tmp_path):
+    """Rolls by a static change, under clients that open a connection for every two requests."""
+    problems, served, over = [], [0], threading.Event()
+
+    def load(address):
+        while not over.is_set():
+            try:
+                with TlsConnection(address, "a.test") as client:
+                    for _ in range(2):
+                        answer = client.request("GET", "/", host="a.test")
+                        if answer.status != 200:
+                            problems.append(answer.status)
+                        if answer.header("Connection") == "close":
+                            break
+                    served[0] += 1
+            except Exception as error:
+                problems.append(repr(error))
+
+    with ExitStack() as stack:
+        origin = stack.enter_context(running_origin(echo()))
+        rules = routers(origin.url, a="Host(`a.test`)")
+        proxy = stack.enter_context(running_proxy(tmp_path, dynamic=rules))
+        text = proxy.static_file.read_text()
+        threads = [threading.Thread(target=load, args=(proxy.address(),)) for _ in range(3)]
+        for each in threads:
+            each.start()
+        try:
+            for turn, level in enumerate(("DEBUG", "INFO", "DEBUG"), 1):
+                proxy.static_file.write_text(text.replace("level: INFO", f"level: {level}"))
+                proxy.signal(signal.SIGHUP)
+                wait_for_workers_to_go(proxy, 2 * turn)
+        finally:
+            over.set()
+            for each in threads:
+                each.join()
+    assert problems == []
+    assert served[0] > 20
