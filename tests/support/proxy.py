@@ -93,6 +93,8 @@ class RunningProxy:
             f"--runtimeDir={self.runtime_dir}",
             *flags,
         ]
+        if self._reader is not None:
+            self._reader.join(REAP_TIMEOUT_S)  # of an earlier run, whose end is not that of this one
         self._ended, self._exit_expected = False, False
         said_before = self.log_length  # by an earlier run
         self._process = subprocess.Popen(
