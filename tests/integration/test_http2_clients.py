@@ -7,10 +7,13 @@ import signal
 import socket
 import subprocess
 import threading
+from contextlib import contextmanager
 
 import pytest
 from h2.errors import ErrorCodes
 
+from master.admin_client import AdminClient
+from master.runtime_directory import RuntimeDirectory
 from tests.support.authority import Authority
 from tests.support.http2 import H2Client
 from tests.support.origins import answer, echo, running_origin, streaming
@@ -36,14 +39,34 @@ def document(url, **more):
     )
 
 
-def entrypoint(**settings):
-    static = {
-        "entryPoints": {"web": {"address": "127.0.0.1:{web}", **settings}},
-        "providers": {"file": {"directory": "dynamic"}},
-        "log": {"level": "INFO"},
-        "accessLog": {},
-    }
-    return json.dumps(static)
+ENTRY_POINTS = {
+    "web": {},
+    "few": {"http2": {"maxConcurrentStreams": 2}},
+    "small": {"http": {"maxHeaderBytes": 2_000}},
+    "idle": {"transport": {"respondingTimeouts": {"idleTimeout": "200ms"}}},
+    "hurried": {"transport": {"respondingTimeouts": {"readTimeout": "300ms"}}},
+    "counting": {"transport": {"keepAliveMaxRequests": 2}},
+}
+
+
+def static():
+    points = {name: {"address": f"127.0.0.1:{{{name}}}", **more} for name, more in ENTRY_POINTS.items()}
+    providers = {"file": {"directory": "dynamic"}}
+    return json.dumps(
+        {"entryPoints": points, "providers": providers, "log": {"level": "INFO"}, "accessLog": {}}
+    )
+
+
+@contextmanager
+def behind(proxy, origin):
+    """Another server behind the proxy for a while."""
+    admin = AdminClient(RuntimeDirectory(proxy.runtime_dir))
+    before = (proxy.dynamic_folder / "dynamic.yml").read_text()
+    proxy.write("dynamic.yml", document(origin.url))
+    admin.change("/reload")
+    yield
+    proxy.write("dynamic.yml", before)
+    admin.change("/reload")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +78,11 @@ def proxy(tmp_path_factory):
     with (
         running_origin(echo("origin")) as origin,
         running_proxy(
-            folder, static=entrypoint(), dynamic=document(origin.url, tls=tls), workers=1
+            folder,
+            static=static(),
+            entrypoints=tuple(ENTRY_POINTS),
+            dynamic=document(origin.url, tls=tls),
+            workers=1,
         ) as running,
     ):
         running.authority, running.origin = authority, origin
@@ -149,7 +176,7 @@ def test_trailers_of_the_client_reach_the_server(client):
     assert client.finish(stream).json()["trailers"] == [["x-sum", "6"]]
 
 
-def test_trailers_interim_answers_and_lengths_of_the_server(tmp_path):
+def test_trailers_interim_answers_and_lengths_of_the_server(proxy):
     def serve(connection):
         while (request := connection.receive_request()) is not None:
             match request.target:
@@ -167,7 +194,7 @@ def test_trailers_interim_answers_and_lengths_of_the_server(tmp_path):
 
     with (
         running_origin(serve) as origin,
-        running_proxy(tmp_path, static=entrypoint(), dynamic=document(origin.url), workers=1) as proxy,
+        behind(proxy, origin),
         H2Client.connect(proxy.address()) as client,
     ):
         trailers = client.get("/trailers")
@@ -266,7 +293,7 @@ def test_h2c_is_not_passed_on_as_an_upgrade(proxy):
 # --------------------------------------------------------------------------------------- streams and limits
 
 
-def test_streams_beyond_the_limit_are_refused_and_may_come_again(tmp_path):
+def test_streams_beyond_the_limit_are_refused_and_may_come_again(proxy):
     release = threading.Event()
 
     def serve(connection):
@@ -276,13 +303,8 @@ def test_streams_beyond_the_limit_are_refused_and_may_come_again(tmp_path):
 
     with (
         running_origin(serve) as origin,
-        running_proxy(
-            tmp_path,
-            static=entrypoint(http2={"maxConcurrentStreams": 2}),
-            dynamic=document(origin.url),
-            workers=1,
-        ) as proxy,
-        H2Client.connect(proxy.address()) as client,
+        behind(proxy, origin),
+        H2Client.connect(proxy.address("few")) as client,
     ):
         first = [client.start() for _ in range(3)]  # the proxy's settings have not come yet
         refused = client.finish(first[2])
@@ -293,7 +315,7 @@ def test_streams_beyond_the_limit_are_refused_and_may_come_again(tmp_path):
         assert client.get().status == 200
 
 
-def test_a_client_that_takes_nothing_holds_the_server_back(tmp_path):
+def test_a_client_that_takes_nothing_holds_the_server_back(proxy):
     size, chunk = 32 << 20, bytes(65_536)
     sent = []
     asked = threading.Event()
@@ -312,7 +334,7 @@ def test_a_client_that_takes_nothing_holds_the_server_back(tmp_path):
 
     with (
         running_origin(serve) as origin,
-        running_proxy(tmp_path, static=entrypoint(), dynamic=document(origin.url), workers=1) as proxy,
+        behind(proxy, origin),
         H2Client.connect(proxy.address(), window=10_000) as client,
     ):
         client.start("/large")
@@ -323,40 +345,27 @@ def test_a_client_that_takes_nothing_holds_the_server_back(tmp_path):
         assert sum(sent) < size / 2
 
 
-def test_the_head_is_bounded_by_the_entrypoints_setting(tmp_path):
+def test_the_head_is_bounded_by_the_entrypoints_setting(proxy):
     with (
-        running_origin(echo()) as origin,
-        running_proxy(
-            tmp_path,
-            static=entrypoint(http={"maxHeaderBytes": 2_000}),
-            dynamic=document(origin.url),
-            workers=1,
-        ) as proxy,
-        H2Client.connect(proxy.address()) as client,
+        H2Client.connect(proxy.address("small")) as client,
     ):
         assert client.get(fields=[(b"x-a", b"1" * 3_000)]).status == 431
         assert client.get(fields=[(b"x-a", b"1" * 1_000)]).status == 200
 
 
-def test_an_idle_connection_is_asked_to_go(tmp_path):
-    settings = entrypoint(transport={"respondingTimeouts": {"idleTimeout": "200ms"}})
+def test_an_idle_connection_is_asked_to_go(proxy):
     with (
-        running_origin(echo()) as origin,
-        running_proxy(tmp_path, static=settings, dynamic=document(origin.url), workers=1) as proxy,
-        H2Client.connect(proxy.address()) as client,
+        H2Client.connect(proxy.address("idle")) as client,
     ):
         assert client.get().status == 200
         assert client.wait_for_farewell().error_code == ErrorCodes.NO_ERROR
         client.wait_for_end()
 
 
-def test_a_head_that_does_not_end_has_a_deadline(tmp_path):
-    settings = entrypoint(transport={"respondingTimeouts": {"readTimeout": "300ms"}})
+def test_a_head_that_does_not_end_has_a_deadline(proxy):
     with (
-        running_origin(echo()) as origin,
-        running_proxy(tmp_path, static=settings, dynamic=document(origin.url), workers=1) as proxy,
-        H2Client.connect(proxy.address()) as client,
-        H2Client.connect(proxy.address()) as stalled,
+        H2Client.connect(proxy.address("hurried")) as client,
+        H2Client.connect(proxy.address("hurried")) as stalled,
     ):
         client.send(b"\0\0\x01\x01\x00\0\0\0\x01\x82")  # HEADERS without END_HEADERS
         client.wait_for_farewell()
@@ -364,16 +373,9 @@ def test_a_head_that_does_not_end_has_a_deadline(tmp_path):
         assert stalled.finish(stream).status == 408
 
 
-def test_so_many_requests_on_one_connection(tmp_path):
+def test_so_many_requests_on_one_connection(proxy):
     with (
-        running_origin(echo()) as origin,
-        running_proxy(
-            tmp_path,
-            static=entrypoint(transport={"keepAliveMaxRequests": 2}),
-            dynamic=document(origin.url),
-            workers=1,
-        ) as proxy,
-        H2Client.connect(proxy.address()) as client,
+        H2Client.connect(proxy.address("counting")) as client,
     ):
         assert [client.get().status for _ in range(2)] == [200, 200]
         assert client.wait_for_farewell().error_code == ErrorCodes.NO_ERROR
@@ -391,7 +393,13 @@ def test_draining_lets_open_streams_end_and_refuses_new_ones(tmp_path):
 
     with (
         running_origin(serve) as origin,
-        running_proxy(tmp_path, static=entrypoint(), dynamic=document(origin.url), workers=1) as proxy,
+        running_proxy(
+            tmp_path,
+            static=static(),
+            entrypoints=tuple(ENTRY_POINTS),
+            dynamic=document(origin.url),
+            workers=1,
+        ) as proxy,
         H2Client.connect(proxy.address()) as client,
     ):
         open_one = client.start()
