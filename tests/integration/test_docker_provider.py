@@ -21,7 +21,7 @@ from tests.support.snapshots import condition_met, heard
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(bool(missing_part()), reason=f"missing: {missing_part()}"),
+    pytest.mark.skipif(bool(missing_part()), reason=missing_part()),
 ]
 
 

@@ -13,7 +13,7 @@ from tests.support.ports import reserve_port
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(bool(missing_part()), reason=f"missing: {missing_part()}"),
+    pytest.mark.skipif(bool(missing_part()), reason=missing_part()),
 ]
 
 PROGRAM = ("tiny:1", "/bin/busybox", "sleep", "3600")

@@ -154,7 +154,7 @@ def docker_engine(*more: str, live_restore: bool = True) -> Iterator[DockerEngin
         try:
             engine.start()
         except CannotRunError as error:
-            pytest.skip(f"missing: the right to run dockerd ({error})")
+            pytest.skip(f"the right to run dockerd ({error})")
         try:
             _make_image(engine)
             yield engine

@@ -28,8 +28,7 @@ class DockerKit(Kit):
 
     @classmethod
     def missing(cls) -> str:
-        part = missing_part()
-        return f"missing: {part}" if part else ""
+        return missing_part()
 
     @property
     def address(self) -> tuple[str, int]:
