@@ -79,7 +79,7 @@ def stage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tcp")
     names = (
         *("greet", "report", "cut", "told1", "told2", "near", "far", "few", "empty", "dead", "peer", "http"),
-        *("shared", "ended", "strict", "pg", *(vector.values[0]["id"] for vector in SHARING)),
+        *("shared", "ended", "strict", "both", "pg", *(vector.values[0]["id"] for vector in SHARING)),
     )
     authority = Authority()
     own = authority.issue("db.test", "db.test")
@@ -106,6 +106,7 @@ def stage(tmp_path_factory):
                 "empty": router("empty", "empty"),
                 "dead": router("dead", "dead"),
                 "peer": router("peer", "greet", rule="ClientIP(`203.0.113.9`)"),
+                "both": router("both", "greet", rule="ClientIP(`203.0.113.9`)"),
                 "ended": router("ended", "greet", rule="HostSNI(`db.test`)", tls={}),
                 "strict": router("strict", "greet", rule="HostSNI(`db.test`)", tls={"options": "strict"}),
                 "pg-ended": router("pg", "greet", rule="HostSNI(`db.test`)", tls={}),
@@ -139,7 +140,7 @@ def stage(tmp_path_factory):
                     "service": "web",
                 },
                 "web-tls": {
-                    "entryPoints": ["http", "peer"],
+                    "entryPoints": ["http", "both"],
                     "rule": "Host(`db.test`)",
                     "service": "web",
                     "tls": {},
@@ -167,7 +168,7 @@ def stage(tmp_path_factory):
 def _static(ports):
     trusting = {"trustedIPs": ["127.0.0.1"]}
     lines = {name: {"address": f"127.0.0.1:{port}"} for name, port in ports.items()}
-    for name in ("peer", "http"):
+    for name in ("peer", "http", "both"):
         lines[name]["proxyProtocol"] = trusting
     lines["shared"]["proxyProtocol"] = {"trustedIPs": ["203.0.113.1"]}
     return json.dumps(
@@ -317,7 +318,7 @@ def test_a_trusted_peer_says_who_the_client_is(stage, header, cut):
     assert fields["x-real-ip"] == fields["x-forwarded-for"] == "203.0.113.9"
 
 
-@pytest.mark.parametrize("entrypoint", ["http", "peer"])
+@pytest.mark.parametrize("entrypoint", ["http", "both"])
 @pytest.mark.parametrize("header", [V1, V2, b""], ids=["v1", "v2", "none"])
 def test_tls_may_follow_the_header(stage, entrypoint, header):
     with connected(stage.address(entrypoint)) as sock:
