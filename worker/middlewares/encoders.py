@@ -1,8 +1,9 @@
 """Encoders of the content codings, one per body: gzip (zlib), br (brotli), zstd (zstandard).
 
 Levels are those where the next one costs more than it saves (ms of CPU per MB of JSON: gzip 7.5, br 14, zstd
-2.2; 2026-11, Python 3.11). Windows are small, so that an encoder costs at most some 1.3 MB (zstd) however
-long its body is. The libraries are loaded by the first body that needs them: most workers never do.
+2.2; 2026-11, Python 3.11). Windows are small, so that an encoder costs at most some 2 MB however long its
+body is (measured: gzip 0.3 MB, br 1.7, zstd 0.7). The libraries are loaded by the first body that needs them:
+most workers never do.
 
 Source: RFC 1952; RFC 7932; RFC 8878.
 """
