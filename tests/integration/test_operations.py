@@ -27,7 +27,7 @@ STATIC = """
 entryPoints:
   web:
     address: "127.0.0.1:{web}"
-    transport: {lifeCycle: {requestAcceptGraceTimeout: 3s, graceTimeOut: 5s}}
+    transport: {lifeCycle: {requestAcceptGraceTimeout: 6s, graceTimeOut: 5s}}
 ping: {entryPoint: web, terminatingStatusCode: 502}
 providers: {file: {directory: dynamic, watch: true}}
 accessLog: {filePath: access.log}
@@ -76,7 +76,7 @@ def test_before_it_stops_it_goes_on_serving_while_ping_says_that_it_will(tmp_pat
         failed = healthcheck(proxy)
         assert (failed.returncode, failed.stderr) == (1, "Bad healthcheck status: 502 Bad Gateway\n")
         assert proxy.wait() == 0
-        assert time.monotonic() - asked >= 3.0
+        assert time.monotonic() - asked >= 6.0
         gone = healthcheck(proxy)
         assert gone.returncode == 1
         assert gone.stderr.startswith("Error calling healthcheck: ")
@@ -90,7 +90,7 @@ def test_healthcheck_without_ping_says_what_to_enable(tmp_path, origin):
 
 
 def test_usr1_opens_both_logs_anew_after_they_were_moved_away(tmp_path, origin):
-    static = STATIC.replace("requestAcceptGraceTimeout: 3s, ", "").replace(
+    static = STATIC.replace("requestAcceptGraceTimeout: 6s, ", "").replace(
         "\nlog: {level: INFO}\n", LOG_TO_FILE
     )
     with running_proxy(tmp_path, static=static, dynamic=RULES.format(url=origin.url)) as proxy:
