@@ -216,7 +216,8 @@ def _answering(service: str, witness: _Witness) -> Serve:
             witness.note(service, request)
             wanted = (request.head.get_all(b"x-want") or [b""])[0].decode("latin-1")
             connection.send(_ANSWERS.get(wanted, _PLAIN)(request.method == "HEAD"))
-            if wanted == "until-close" or b"close" in b",".join(request.head.get_all(b"connection")).lower():
+            ends_with_close = wanted == "until-close" and request.method != "HEAD"
+            if ends_with_close or b"close" in b",".join(request.head.get_all(b"connection")).lower():
                 return
 
     return serve

@@ -282,8 +282,10 @@ def keeps_leading_slash(observed: Observed, aspect: Aspect) -> bool:
     if observed.ours.status == 400 and observed.options("replacePathRegex"):
         return True  # of a later expression, which fits the path with the slash only
     if aspect.name in ("upstream.target", "upstream.field:x-replaced-path"):
-        ours, theirs = (_texts(each).partition("?")[0] for each in (aspect.ours, aspect.theirs))
+        ours, theirs = (unquote(_texts(each).partition("?")[0]) for each in (aspect.ours, aspect.theirs))
         return ours.replace("/", "") == theirs.replace("/", "")
+    if aspect.name == "upstream.field:x-forwarded-prefix":
+        return "/" in aspect.ours and [each for each in aspect.ours if each != "/"] == aspect.theirs
     return bool(observed.options("redirectScheme")) and 300 < observed.ours.status < 309
 
 
@@ -399,11 +401,7 @@ def reads_escaped_hosts(observed: Observed, _: Aspect) -> bool:
 
 
 def redirects_absolute_targets(observed: Observed, aspect: Aspect) -> bool:
-    return (
-        aspect.name == "field:location"
-        and re.match(rb"HTTPS?://", observed.case.target) is not None
-        and re.search(r"HTTPS?:", _texts(aspect.theirs)) is not None
-    )
+    return aspect.name == "field:location" and re.match(rb"HTTPS?://", observed.case.target) is not None
 
 
 def says_sts_over_tls_only(observed: Observed, aspect: Aspect) -> bool:
