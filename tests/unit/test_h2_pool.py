@@ -44,7 +44,7 @@ class Server:
                 for event in state.receive_data(data):
                     if isinstance(event, h2.events.RequestReceived):
                         await self.release.wait()
-                        with contextlib.suppress(h2.exceptions.StreamClosedError):  # given up meanwhile
+                        with contextlib.suppress(h2.exceptions.ProtocolError):  # given up meanwhile
                             state.send_headers(event.stream_id, [(":status", "200")], end_stream=True)
                 await stream.send_all(state.data_to_send())
         except (trio.BrokenResourceError, trio.ClosedResourceError):
