@@ -216,6 +216,8 @@ def test_what_a_worker_counted_outlives_it(tmp_path, middleware, status, before,
     """With one worker nobody else knows it: the next one starts from what the master kept."""
     with proxied(tmp_path, middleware, answering(status), workers=1) as (proxy, _):
         assert [get(proxy.address(), "/", host=HOST).status for _ in before] == before
+        # An outcome counts once its answer is out: the worker is through with it when it answers others.
+        assert {get(proxy.address(), "/", host="nobody.test").status for _ in range(3)} == {404}
         kill_a_worker(proxy)
         first = get(proxy.address(), "/", host=HOST).status
         if after[0] != after[1]:

@@ -43,6 +43,18 @@ def reporting(connection):
     connection.send(b"got " + data)
 
 
+class Late:
+    """Would answer once the other side has ended, but waits until it is let."""
+
+    def __init__(self):
+        self.may_answer = threading.Event()
+
+    def __call__(self, connection):
+        while connection.socket.recv(65_536):
+            pass
+        assert self.may_answer.wait(TIMEOUT_S)
+
+
 def service(*origins, **options):
     servers = [{"address": f"127.0.0.1:{each.address[1]}"} for each in origins]
     return {"loadBalancer": {"servers": servers, **options}}
@@ -88,6 +100,7 @@ def stage(tmp_path_factory):
         def start(serve):
             return stack.enter_context(running_origin(serve))
 
+        late = Late()
         greet, report, web = start(greeting(b"hello ")), start(reporting), start(echo("web"))
         postgres = start(_postgres(authority, folder))
         dead = socket.create_server(("127.0.0.1", 0))
@@ -115,7 +128,7 @@ def stage(tmp_path_factory):
             "services": {
                 "greet": service(greet),
                 "report": service(report, serversTransport="patient"),
-                "cut": service(report, terminationDelay=0),
+                "cut": service(start(late), terminationDelay=0),
                 "told1": service(report, proxyProtocol={"version": 1}, terminationDelay=-1),
                 "told2": service(report, serversTransport="telling"),
                 "empty": service(),
@@ -161,7 +174,7 @@ def stage(tmp_path_factory):
         proxy = stack.enter_context(
             running_proxy(folder, static=_static, dynamic=json.dumps(config), entrypoints=names)
         )
-        proxy.authority = authority
+        proxy.authority, proxy.late = authority, late
         yield proxy
 
 
@@ -249,6 +262,7 @@ def test_without_patience_the_other_direction_is_cut(stage):
         sock.sendall(b"all of it")
         sock.shutdown(socket.SHUT_WR)
         assert is_closed(sock)
+    stage.late.may_answer.set()
 
 
 def test_a_server_is_told_who_the_client_is(stage):
