@@ -55,9 +55,11 @@ class Following:
         found: Routes = {}
         for router in content.routers:
             balancer = content.services[router.service].options.load_balancer
+            # Where several keys cannot be written at once, a frontend is there before its rule.
             match = HOST.search(router.rule)
-            assert match is not None, f"{router.rule} names no host"
-            found[match[1]] = sorted(each.url for each in balancer.servers) if balancer is not None else []
+            found[match[1] if match is not None else router.rule] = (
+                sorted(each.url for each in balancer.servers) if balancer is not None else []
+            )
         return found
 
     async def problems(self) -> list[str]:
