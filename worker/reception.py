@@ -74,7 +74,6 @@ class Reception:
         if has_plain_lane:
             self.lane = PlainLane(
                 context.generations,
-                context.lifetime,
                 context.counts,
                 context.access_log,
                 self._promote,

@@ -11,6 +11,7 @@ import msgspec
 
 from master.compiler.catalog import INTERNAL, qualify
 from master.compiler.client_tls import ReadPem, read_pem, resolve_client_tls
+from master.compiler.once import Once
 from master.compiler.stream_catalog import StreamCatalog
 from master.compiler.stream_checked import CheckedTcpTransport
 from master.compiler.stream_checks import check_version
@@ -43,8 +44,8 @@ class TcpTransportChecker:
         self._found = found
         self._read = read
         self._default = default_tcp_transport(static)
-        self._done: dict[str, CheckedTcpTransport] = {}
-        self._failed: dict[str, ConfigError] = {}
+        self._resolved = Once(self._resolve)
+        self._without_tls = CheckedTcpTransport(WITHOUT_TLS, _without_files(self._default))
 
     def get(self, name: str, provider: str, servers: Iterable[TcpServer]) -> CheckedTcpTransport:
         """The transport that a service of a provider calls by this name, ready for its servers.
@@ -53,27 +54,14 @@ class TcpTransportChecker:
             ConfigError: it does not exist or cannot be used.
         """
         if name:
-            return self._resolved(qualify(name, provider))
+            return self._resolved.get(qualify(name, provider))
         if any(each.tls for each in servers):
-            return self._resolved(DEFAULT_TRANSPORT)
+            return self._resolved.get(DEFAULT_TRANSPORT)
         return self.default()
 
     def default(self) -> CheckedTcpTransport:
         """The default one for what speaks no TLS."""
-        if WITHOUT_TLS not in self._done:
-            self._done[WITHOUT_TLS] = CheckedTcpTransport(WITHOUT_TLS, _without_files(self._default))
-        return self._done[WITHOUT_TLS]
-
-    def _resolved(self, name: str) -> CheckedTcpTransport:
-        if name in self._failed:
-            raise self._failed[name]
-        if name not in self._done:
-            try:
-                self._done[name] = self._resolve(name)
-            except ConfigError as error:
-                self._failed[name] = error
-                raise
-        return self._done[name]
+        return self._without_tls
 
     def _resolve(self, name: str) -> CheckedTcpTransport:
         options = self._options(name)

@@ -10,6 +10,7 @@ import msgspec
 from master.compiler.catalog import INTERNAL, Catalog, Item, qualify
 from master.compiler.checked import CheckedTransport
 from master.compiler.client_tls import ReadPem, read_pem, resolve_client_tls
+from master.compiler.once import Once
 from shared.config.diagnostics import Diagnostics, Path, nearest_name
 from shared.config.dynamic import ForwardingTimeouts, Server, ServersTransport
 from shared.config.static import StaticConfig
@@ -39,8 +40,7 @@ class TransportChecker:
         self._static = static
         self._found = found
         self._read = read
-        self._done: dict[str, CheckedTransport] = {}
-        self._failed: dict[str, ConfigError] = {}
+        self._resolved = Once(self._resolve)
 
     def get(self, name: str, provider: str, servers: Sequence[Server]) -> CheckedTransport:
         """The transport that a service of a provider calls by this name, ready for its servers.
@@ -49,28 +49,17 @@ class TransportChecker:
             ConfigError: it does not exist or cannot be used.
         """
         if name:
-            return self._resolved(qualify(name, provider))
+            return self._resolved.get(qualify(name, provider))
         if any(each.url.startswith("https:") for each in servers):
-            return self._resolved(DEFAULT_TRANSPORT)
+            return self._resolved.get(DEFAULT_TRANSPORT)
         return self.default()
 
     def default(self) -> CheckedTransport:
         """The default one for what speaks no TLS: it works whatever its certificates are."""
         try:
-            return self._resolved(DEFAULT_TRANSPORT)
+            return self._resolved.get(DEFAULT_TRANSPORT)
         except ConfigError:
             return CheckedTransport(WITHOUT_TLS, _without_files(default_transport(self._static)))
-
-    def _resolved(self, name: str) -> CheckedTransport:
-        if name in self._failed:
-            raise self._failed[name]
-        if name not in self._done:
-            try:
-                self._done[name] = self._resolve(name)
-            except ConfigError as error:
-                self._failed[name] = error
-                raise
-        return self._done[name]
 
     def _resolve(self, name: str) -> CheckedTransport:
         item = self._item(name)

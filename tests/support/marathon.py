@@ -8,20 +8,18 @@ for on every path, 302 to the leader from a standby (for the stream alone).
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import queue
-import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.stand_in import StandIn, StandInHandler
 
 HEARTBEAT_S = 0.5
 """The real one's is 10 s."""
 
 
-class MarathonStandIn:
+class MarathonStandIn(StandIn):
     """A server. What it holds outlives its stops.
 
     Args:
@@ -36,52 +34,13 @@ class MarathonStandIn:
     """
 
     def __init__(self, port: int) -> None:
-        self.port = port
+        super().__init__(port, _Handler)
         self.apps: dict[str, dict[str, Any]] = {}
         self.credentials: str | None = None
         self.leader = ""
         self.fault = ""
         self.requests: list[str] = []
         self.streams: set[queue.Queue[bytes | None]] = set()
-        self._server: ThreadingHTTPServer | None = None
-        self._thread: threading.Thread | None = None
-        self._connections: set[socket.socket] = set()
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it listens."""
-        return self._server is not None
-
-    def start(self) -> None:
-        """Listen; nothing if it does."""
-        if self._server is not None:
-            return
-        standing = self
-
-        class Handler(_Handler):
-            stand_in = standing
-
-        self._server = _Server(("127.0.0.1", self.port), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop listening and cut every connection; nothing if it does not run."""
-        if self._server is None or self._thread is None:
-            return
-        server, self._server = self._server, None
-        server.shutdown()
-        self._thread.join()
-        self.end_streams()
-        for each in list(self._connections):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        server.server_close()
 
     def put(self, app: dict[str, Any]) -> None:
         """Add or replace an application, and say so."""
@@ -108,34 +67,9 @@ class MarathonStandIn:
         for each in list(self.streams):
             each.put(None)
 
-    def track(self, connection: socket.socket, *, is_open: bool) -> None:
-        """Remember or forget a connection."""
-        (self._connections.add if is_open else self._connections.discard)(connection)
 
-
-class _Server(ThreadingHTTPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is what tests do."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(StandInHandler):
     stand_in: MarathonStandIn
-
-    def setup(self) -> None:
-        super().setup()
-        self.stand_in.track(self.connection, is_open=True)
-
-    def finish(self) -> None:
-        self.stand_in.track(self.connection, is_open=False)
-        with contextlib.suppress(OSError):
-            super().finish()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Nothing: tests look at answers."""
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -143,22 +77,22 @@ class _Handler(BaseHTTPRequestHandler):
         stand_in.requests.append(parts.path)
         if not self._is_allowed():
             page = b"<html><head><title>Error 401 Unauthorized</title></head></html>"
-            self._send(401, page, "text/html", {"WWW-Authenticate": 'basic realm="Mesosphere"'})
+            self.send(401, page, "text/html", {"WWW-Authenticate": 'basic realm="Mesosphere"'})
         elif parts.path == "/ping":
-            self._send(200, b"pong", "text/plain")
+            self.send(200, b"pong", "text/plain")
         elif stand_in.fault == "no leader":
             page = (
                 b"<html><head><title>Error 502 Could not determine the current leader</title></head></html>"
             )
-            self._send(502, page, "text/html")
+            self.send(502, page, "text/html")
         elif stand_in.fault == "page":
-            self._send(200, b"<html>sign in</html>", "text/html")
+            self.send(200, b"<html>sign in</html>", "text/html")
         elif parts.path == "/v2/apps":
             self._apps(parse_qs(parts.query).get("embed", []))
         elif parts.path == "/v2/events":
             self._events()
         else:
-            self._send(404, b'{"message":"HTTP 404 Not Found"}', "application/json")
+            self.send(404, b'{"message":"HTTP 404 Not Found"}', "application/json")
 
     def _is_allowed(self) -> bool:
         wanted = self.stand_in.credentials
@@ -176,14 +110,14 @@ class _Handler(BaseHTTPRequestHandler):
             {key: value for key, value in app.items() if key not in hidden}
             for app in list(self.stand_in.apps.values())
         ]
-        self._send(200, json.dumps({"apps": apps}).encode(), "application/json")
+        self.send(200, json.dumps({"apps": apps}).encode(), "application/json")
 
     def _events(self) -> None:
         if self.headers.get("Accept") != "text/event-stream":
-            self._send(405, b"<html>HTTP method GET is not supported by this URL</html>", "text/html")
+            self.send(405, b"<html>HTTP method GET is not supported by this URL</html>", "text/html")
             return
         if self.stand_in.leader:
-            self._send(302, b"", "text/plain", {"Location": f"{self.stand_in.leader}/v2/events"})
+            self.send(302, b"", "text/plain", {"Location": f"{self.stand_in.leader}/v2/events"})
             return
         mine: queue.Queue[bytes | None] = queue.Queue()
         self.stand_in.streams.add(mine)
@@ -206,16 +140,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         finally:
             self.stand_in.streams.discard(mine)
-
-    def _send(self, status: int, body: bytes, kind: str, more: dict[str, str] | None = None) -> None:
-        with contextlib.suppress(OSError):
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            for name, value in (more or {}).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
 
 
 def make_app(app_id: str, labels: dict[str, str], *ports: int, **more: Any) -> dict[str, Any]:

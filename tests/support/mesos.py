@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.support.stand_in import StandIn, StandInHandler
 
 AGENT = "agent-S1"
 
 
-class MesosStandIn:
+class MesosStandIn(StandIn):
     """A master. What it holds outlives its stops.
 
     Args:
@@ -26,19 +24,11 @@ class MesosStandIn:
     """
 
     def __init__(self, port: int) -> None:
-        self.port = port
+        super().__init__(port, _Handler)
         self.tasks: dict[str, dict[str, Any]] = {}
         self.leader = ""
         self.is_old = False
         self.fault = ""
-        self._server: ThreadingHTTPServer | None = None
-        self._thread: threading.Thread | None = None
-        self._connections: set[socket.socket] = set()
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def state(self) -> dict[str, Any]:
@@ -57,83 +47,23 @@ class MesosStandIn:
             "frameworks": [] if empty else [framework],
         }
 
-    def start(self) -> None:
-        """Listen; nothing if it does."""
-        if self._server is not None:
-            return
-        standing = self
 
-        class Handler(_Handler):
-            stand_in = standing
-
-        self._server = _Server(("127.0.0.1", self.port), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop listening and cut every connection; nothing if it does not run."""
-        if self._server is None or self._thread is None:
-            return
-        server, self._server = self._server, None
-        server.shutdown()
-        self._thread.join()
-        for each in list(self._connections):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        server.server_close()
-
-    def track(self, connection: socket.socket, *, is_open: bool) -> None:
-        """Remember or forget a connection."""
-        (self._connections.add if is_open else self._connections.discard)(connection)
-
-
-class _Server(ThreadingHTTPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is what tests do."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(StandInHandler):
     stand_in: MesosStandIn
-
-    def setup(self) -> None:
-        super().setup()
-        self.stand_in.track(self.connection, is_open=True)
-
-    def finish(self) -> None:
-        self.stand_in.track(self.connection, is_open=False)
-        with contextlib.suppress(OSError):
-            super().finish()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Nothing: tests look at answers."""
 
     def do_GET(self) -> None:
         stand_in = self.stand_in
         paths = ("/state.json",) if stand_in.is_old else ("/state", "/state.json", "/master/state")
         if self.path not in paths:
-            self._send(404, b"", "text/plain")
+            self.send(404, b"", "text/plain")
         elif stand_in.fault == "no leader":
-            self._send(503, b"No leader elected", "text/plain")
+            self.send(503, b"No leader elected", "text/plain")
         elif stand_in.fault == "page":
-            self._send(200, b"<html>sign in</html>", "text/html")
+            self.send(200, b"<html>sign in</html>", "text/html")
         elif stand_in.leader and not stand_in.is_old:
-            self._send(307, b"", "text/plain", f"//{stand_in.leader}{self.path}")
+            self.send(307, b"", "text/plain", {"Location": f"//{stand_in.leader}{self.path}"})
         else:
-            self._send(200, json.dumps(stand_in.state).encode(), "application/json")
-
-    def _send(self, status: int, body: bytes, kind: str, location: str = "") -> None:
-        with contextlib.suppress(OSError):
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            if location:
-                self.send_header("Location", location)
-            self.end_headers()
-            self.wfile.write(body)
+            self.send(200, json.dumps(stand_in.state).encode(), "application/json")
 
 
 def make_task(name: str, labels: dict[str, str], *ports: int, number: int = 1, **more: Any) -> dict[str, Any]:

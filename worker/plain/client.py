@@ -140,9 +140,6 @@ class PlainClient:
         if events & select.EPOLLOUT and self.is_full:
             self._flush()
 
-    def go_on(self) -> None:
-        """A client never asks for another turn: its server's side does."""
-
     def linger(self) -> None:
         """Say that nothing more comes, and read on until the client closes: an early close eats answers."""
         self.is_lingering = True

@@ -30,7 +30,7 @@ from worker.plain.records import note, note_failure
 from worker.request_head import Peer
 from worker.resumption import Resumption
 from worker.splicing import Pipes
-from worker.state import Counts, Entrance, Generations, Lifetime, seconds
+from worker.state import Counts, Entrance, Generations, seconds
 from worker.target import Target
 from worker.tls.stream import TlsSession, say_goodbye
 
@@ -57,7 +57,7 @@ class PlainLane:
     """See above.
 
     Args:
-        generations, lifetime, counts, access_log: of the worker.
+        generations, counts, access_log: of the worker.
         promote: the way into the general lane.
         hand_over: takes a connection that turns out to be TLS, all of its bytes unread.
     """
@@ -65,14 +65,12 @@ class PlainLane:
     def __init__(
         self,
         generations: Generations,
-        lifetime: Lifetime,
         counts: Counts,
         access_log: AccessLog | None,
         promote: Promote,
         hand_over: HandOver,
     ) -> None:
         self._generations = generations
-        self._lifetime = lifetime
         self._counts = counts
         self._access_log = access_log
         self._promote = promote

@@ -30,8 +30,12 @@ class Handler(Protocol):
     def on_events(self, events: int) -> None:
         """The kernel has news about its socket."""
 
+
+class Resumable(Handler, Protocol):
+    """A handler that may ask for another turn (``Loop.again``)."""
+
     def go_on(self) -> None:
-        """It asked for another turn (``Loop.again``), and others had theirs."""
+        """Others had their turn."""
 
 
 OnDefect = Callable[[Handler], None]
@@ -49,7 +53,7 @@ class Loop:
         self._on_defect = on_defect
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
-        self._due: deque[Handler] = deque()
+        self._due: deque[Resumable] = deque()
 
     def register(self, fd: int, handler: Handler, events: int) -> None:
         """Drive a socket until it is unregistered."""
@@ -62,7 +66,7 @@ class Loop:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fd)
 
-    def again(self, handler: Handler) -> None:
+    def again(self, handler: Resumable) -> None:
         """Let it go on after others had their turn."""
         self._due.append(handler)
 
@@ -84,19 +88,21 @@ class Loop:
             events = self._epoll.poll(0, EVENTS_PER_LOOK)
             for fd, what in events:
                 handler = self._handlers.get(fd)
-                if handler is not None:  # else it was closed by an event before this one
-                    self._tell(handler, what)
+                if handler is None:  # closed by an event before this one
+                    continue
+                try:
+                    handler.on_events(what)
+                except Exception:
+                    self._fail(handler)
             for _ in range(len(self._due)):
-                self._tell(self._due.popleft(), 0)
+                due = self._due.popleft()
+                try:
+                    due.go_on()
+                except Exception:
+                    self._fail(due)
             if not events:
                 return
 
-    def _tell(self, handler: Handler, events: int) -> None:
-        try:
-            if events:
-                handler.on_events(events)
-            else:
-                handler.go_on()
-        except Exception:
-            logger.exception("a connection of the plain lane failed; it is closed")
-            self._on_defect(handler)
+    def _fail(self, handler: Handler) -> None:
+        logger.exception("a connection of the plain lane failed; it is closed")
+        self._on_defect(handler)

@@ -4,45 +4,19 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from tests.support.consul.server import ConsulStandIn
 from tests.support.kits import keys
-from tests.support.kits.base import Kit, Route
-from tests.support.ports import reserve_port
+from tests.support.kits.base import Route
+from tests.support.kits.consul_server import ConsulServerKit
 
 
-class ConsulKit(Kit):
+class ConsulKit(ConsulServerKit):
     """v2's layout, read with a token."""
 
     provider = "consul"
     layout = keys.V2
     root = "traefik"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._port = reserve_port()
-        self.server = ConsulStandIn(self._port.number)
-
-    @classmethod
-    def missing(cls) -> str:
-        return ""
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return "127.0.0.1", self._port.number
-
-    def start(self) -> None:
-        if not self.server.is_running:
-            self.server.start()
-
-    def stop(self) -> None:
-        self.server.stop()
-
-    def close(self) -> None:
-        self.server.stop(gracefully=False)
-        self._port.release()
 
     def clear(self) -> None:
         self.server.tokens = None
