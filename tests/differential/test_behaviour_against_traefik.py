@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.differential.behaviours import DEAD, GRPC_PORT, SCENARIOS, Scenario, Side
+from tests.differential.behaviour_side import DEAD, GRPC_PORT, Scenario, Side
+from tests.differential.behaviours import SCENARIOS
 from tests.support import traefik
 from tests.support.clients import Address, get
 from tests.support.grpc_health import GrpcHealth, running_grpc_health
