@@ -170,6 +170,16 @@ def test_a_broken_server_disables_just_itself() -> None:
     assert [server.url for server in options.load_balancer.servers] == ["http://127.0.0.1:1"]
 
 
+def test_what_was_wrong_before_is_said_again_while_it_is() -> None:
+    bench = Bench()
+    bad = parse_document(GOOD.replace("[{url:", '[{url: "ftp://x"}, {url:'), "0-rules.yml", "yaml")
+    first = bench.compile(bad)
+    second = bench.compile(bad, "http: {routers: {new: {rule: 'Host(`c.test`)', service: api}}}")
+    assert "this server is left out" in messages(first)
+    assert messages(second) == messages(first)
+    assert "new@file" in states(second)
+
+
 def test_priority_then_provider_then_name_decide() -> None:
     bench = Bench()
     bench.aggregator.take(Snapshot("rest", (parse_document(GOOD, "rest.yml", "yaml"),)))
